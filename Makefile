@@ -1,0 +1,21 @@
+GO ?= go
+
+.PHONY: build test race bench generate-check clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o onnxprune ./cmd/onnxprune
+
+test:
+	@bash scripts/test.sh
+
+race:
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+
+bench:
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...
+
+generate-check:
+	@bash scripts/generate-check.sh
+
+clean:
+	rm -rf .cache onnxprune

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/onnxprune/onnxprune/data"
+	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/graph"
+)
+
+// specs are the model's inputs as a dataset must have them. Dimensions that neither the
+// file nor dims fix are -1.
+func specs(g *graph.Graph, dims map[string]int) ([]data.InputSpec, error) {
+	var out []data.InputSpec
+	var errs []error
+	for _, in := range g.Inputs {
+		if !in.Ranked || len(in.Dims) == 0 {
+			errs = append(errs, fmt.Errorf("%s: input %q: has no batch axis, data cannot be fed to it", g.Name, in.Name))
+			continue
+		}
+		s := data.InputSpec{Name: in.Name, Integer: !in.Type.IsFloat()}
+		for _, d := range in.Dims[1:] {
+			size := d.Size
+			if given, ok := dims[d.Symbol]; ok && size < 0 {
+				size = given
+			}
+			s.Shape = append(s.Shape, size)
+		}
+		out = append(out, s)
+	}
+	return out, errors.Join(errs...)
+}
+
+// labelUse says whether a dataset's labels are read.
+type labelUse int
+
+const (
+	labelsWanted labelUse = iota
+	labelsOptional
+	labelsIgnored
+)
+
+// openData opens a dataset for g and adds to dims the sizes that the data give to the
+// model's open dimensions. Class numbers are checked against output 0.
+func openData(g *graph.Graph, dir string, dims map[string]int, use labelUse) (*data.Dataset, error) {
+	inputs, err := specs(g, dims)
+	if err != nil {
+		return nil, err
+	}
+	opts := data.Options{NoLabels: use == labelsIgnored}
+	if use == labelsOptional {
+		if _, err := os.Stat(filepath.Join(dir, "label-00000.npy")); errors.Is(err, os.ErrNotExist) {
+			opts.NoLabels = true
+		}
+	}
+	d, err := data.Open(dir, inputs, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := bind(g, d, dir, dims); err != nil {
+		d.Close()
+		return nil, err
+	}
+	label := d.Label()
+	shape, known := logits(g, dims)
+	if !label.Present || label.Float || !known || len(shape) == 0 {
+		return d, nil
+	}
+	d.Close()
+	opts.Classes = shape[0]
+	return data.Open(dir, inputs, opts)
+}
+
+// bind gives open dimensions the sizes of the data's rows.
+func bind(g *graph.Graph, d *data.Dataset, dir string, dims map[string]int) error {
+	for i, in := range g.Inputs {
+		for k, size := range d.InputShape(i) {
+			dim := in.Dims[k+1]
+			if dim.Size >= 0 {
+				continue
+			}
+			if have, ok := dims[dim.Symbol]; ok && have != size {
+				return fmt.Errorf("%s: input %q: dimension %q is %d here and %d elsewhere", dir, in.Name, dim.Symbol, size, have)
+			}
+			dims[dim.Symbol] = size
+		}
+	}
+	return nil
+}
+
+// lossFlags choose what training minimises.
+type lossFlags struct {
+	Loss        string  `help:"Loss: auto takes ce for class numbers as labels and mse for values; distill follows the values of float labels, or where labels are class numbers or absent, the model as it was before pruning (${enum})." enum:"auto,ce,mse,distill" default:"auto"`
+	Temperature float64 `help:"Temperature of --loss distill." default:"4"`
+	LabelWeight float64 `help:"Share of the labels' cross-entropy in --loss distill, 0 to 1." default:"0"`
+}
+
+func (l *lossFlags) check() error {
+	switch {
+	case !(l.Temperature > 0):
+		return fmt.Errorf("--temperature is %g, wants more than 0", l.Temperature)
+	case !(l.LabelWeight >= 0 && l.LabelWeight <= 1):
+		return fmt.Errorf("--label-weight is %g, wants 0 to 1", l.LabelWeight)
+	case l.LabelWeight > 0 && l.Loss != "distill":
+		return errors.New("--label-weight is for --loss distill")
+	}
+	return nil
+}
+
+// objective is a loss with what it was chosen for.
+type objective struct {
+	name string
+	loss engine.Loss
+	// live asks for the unpruned model as teacher.
+	live bool
+}
+
+// choose finds the loss for labels of that kind and checks that they fit output 0.
+func (l *lossFlags) choose(g *graph.Graph, dir string, label data.Label, dims map[string]int) (objective, error) {
+	name := l.Loss
+	if name == "auto" {
+		name = "ce"
+		if label.Float {
+			name = "mse"
+		}
+	}
+	shape, known := logits(g, dims)
+	out := g.Outputs[0].Name
+	if label.Float && known && !sameRow(label.Shape, shape) {
+		return objective{}, fmt.Errorf("%s: label-00000.npy: rows of %v, output %q of the model has rows of %v", dir, label.Shape, out, shape)
+	}
+	if !label.Float && known && len(shape) == 0 && name != "mse" {
+		return objective{}, fmt.Errorf("%s: output %q has rows of %v, class numbers want [classes]", g.Name, out, shape)
+	}
+	switch name {
+	case "ce":
+		if label.Float {
+			return objective{}, fmt.Errorf("%s: the labels are float values, --loss ce wants class numbers (int64)", dir)
+		}
+		return objective{name: "cross-entropy", loss: engine.CrossEntropy{}}, nil
+	case "mse":
+		if !label.Float {
+			return objective{}, fmt.Errorf("%s: the labels are class numbers, --loss mse wants values (float32)", dir)
+		}
+		return objective{name: "mean squared error", loss: engine.MeanSquaredError{}}, nil
+	}
+	if l.LabelWeight > 0 && (label.Float || !label.Present) {
+		return objective{}, fmt.Errorf("%s: --label-weight wants class numbers (int64) as labels", dir)
+	}
+	o := objective{name: "distillation from stored values", loss: engine.Distillation{Temperature: l.Temperature, LabelWeight: l.LabelWeight}}
+	if !label.Float {
+		o.name, o.live = "distillation from the unpruned model", true
+	}
+	return o, nil
+}
+
+// sameRow compares shapes of one sample; a label of one value may have no axis.
+func sameRow(label, output []int) bool {
+	return slices.Equal(label, output) || len(label) == 0 && slices.Equal(output, []int{1})
+}

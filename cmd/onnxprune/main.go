@@ -1,0 +1,118 @@
+// Command onnxprune prunes neural networks in ONNX files.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/onnxprune/onnxprune/internal/kernel"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 80
+)
+
+const description = "Prunes neural networks in ONNX files: one-shot by weight magnitude, or by bi-level pruning with data."
+
+type commands struct {
+	Prune   pruneCmd   `cmd:"" default:"withargs" help:"Prune the model IN and write OUT (the default command)."`
+	Inspect inspectCmd `cmd:"" help:"Show layers, shapes, parameters, multiply-adds and sparsity."`
+	Eval    evalCmd    `cmd:"" help:"Measure loss, top-1, top-5 and speed on a dataset."`
+	Verify  verifyCmd  `cmd:"" help:"Compare what two models compute on the same inputs."`
+	Bench   benchCmd   `cmd:"" help:"Measure forward or training-step time on random data."`
+	Ops     opsCmd     `cmd:"" help:"List the supported operators."`
+
+	Version kong.VersionFlag `help:"Print the version and exit."`
+}
+
+// console is where a command talks to.
+type console struct {
+	out, err io.Writer
+	// terminal is set where err is a terminal of that many columns.
+	terminal bool
+	columns  int
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run executes a command line and returns the exit code.
+func run(args []string) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(os.Stderr, "onnxprune: internal error, please report it with the command and the model: %v\n", r)
+			code = exitFailed
+		}
+	}()
+	var cmd commands
+	exited := -1
+	parser, err := kong.New(&cmd,
+		kong.Name("onnxprune"),
+		kong.Description(description),
+		kong.Vars{"version": "onnxprune " + version()},
+		kong.WithHyphenPrefixedParameters(true),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Exit(func(c int) {
+			if exited < 0 {
+				exited = c
+			}
+		}),
+	)
+	if err != nil {
+		return fail(err, exitFailed)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+		defer func() { code = exitUsage }()
+	}
+	ctx, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		return fail(fmt.Errorf("%w\nhint: onnxprune --help shows the commands and flags", err), exitUsage)
+	}
+	if err := kernel.Err(); err != nil {
+		return fail(err, exitFailed)
+	}
+	if err := ctx.Run(newConsole()); err != nil {
+		return fail(err, exitFailed)
+	}
+	return 0
+}
+
+// fail prints an error, each line of it after the program's name, hints as they are.
+func fail(err error, code int) int {
+	var usage *usageError
+	if errors.As(err, &usage) {
+		code = exitUsage
+	}
+	for _, line := range strings.Split(strings.TrimRight(err.Error(), "\n"), "\n") {
+		if !strings.HasPrefix(line, "hint:") {
+			line = "onnxprune: " + line
+		}
+		fmt.Fprintln(os.Stderr, line)
+	}
+	return code
+}
+
+// usageError is a command line that contradicts itself.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "devel"
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"runtime"
+	"slices"
+
+	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/internal/kernel"
+	"github.com/onnxprune/onnxprune/onnxio"
+	"github.com/onnxprune/onnxprune/op"
+	"github.com/onnxprune/onnxprune/report"
+)
+
+// computing are the flags of commands that run a model.
+type computing struct {
+	Dim     map[string]int `help:"Size of a symbolic dimension that neither file nor data fix, repeatable." placeholder:"NAME=SIZE"`
+	Threads int            `help:"Threads to compute with (default: the number of CPUs). Results do not depend on it." placeholder:"N"`
+}
+
+// check refuses sizes that are none.
+func (c *computing) check() error {
+	if c.Threads < 0 || c.Threads > 4096 {
+		return fmt.Errorf("--threads is %d, wants 1 to 4096", c.Threads)
+	}
+	return checkDims(c.Dim)
+}
+
+func checkDims(dims map[string]int) error {
+	for _, name := range slices.Sorted(maps.Keys(dims)) {
+		if size := dims[name]; size < 1 || size > math.MaxInt32 {
+			return fmt.Errorf("--dim %s=%d: wants a size of at least 1", name, size)
+		}
+	}
+	return nil
+}
+
+func (c *computing) pool() *kernel.Pool {
+	if c.Threads == 0 {
+		return kernel.NewPool(runtime.GOMAXPROCS(0))
+	}
+	return kernel.NewPool(c.Threads)
+}
+
+// load reads a model.
+func load(path string) (*graph.Graph, error) {
+	m, err := onnxio.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return graph.New(m, path)
+}
+
+// declared reports every name in dims that no input of g declares.
+func declared(g *graph.Graph, dims map[string]int) error {
+	known := map[string]bool{}
+	for _, in := range g.Inputs {
+		for _, d := range in.Dims {
+			if d.Size < 0 {
+				known[d.Symbol] = true
+			}
+		}
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(dims)) {
+		if !known[name] {
+			errs = append(errs, fmt.Errorf("%s: --dim %s: no input has a dimension of that name, there are %q", g.Name, name, slices.Sorted(maps.Keys(known))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sizeOf counts the model as its file and its masks have it. Multiply-adds are those of
+// one sample at the given dims.
+func sizeOf(g *graph.Graph, dims map[string]int) report.Size {
+	nonzero := int64(0)
+	for _, v := range g.Initializers() {
+		nonzero += nonzeros(v)
+	}
+	return report.NewSize(g.Params(), nonzero, sampleMACs(g, dims))
+}
+
+// nonzeros counts the elements of a float initializer that are neither zero nor masked.
+func nonzeros(v *graph.Value) int64 {
+	n := int64(0)
+	for i, x := range v.Init.F {
+		if x != 0 && (v.Mask == nil || v.Mask.Keep[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+// sampleMACs is nil where a shape is not known.
+func sampleMACs(g *graph.Graph, dims map[string]int) *int64 {
+	batch := max(1, g.FixedBatch())
+	shapes, err := g.Infer(graph.Binding{Batch: batch, Dims: dims})
+	if err != nil || len(shapes.Unknown) > 0 || len(shapes.Problems) > 0 {
+		return nil
+	}
+	total := int64(0)
+	for _, n := range g.Nodes {
+		macs, ok := shapes.MACs(n)
+		if !ok {
+			return nil
+		}
+		total += macs
+	}
+	total /= int64(batch)
+	return &total
+}
+
+// logits is the shape of output 0 for one sample, without the batch axis; false where
+// it is not known.
+func logits(g *graph.Graph, dims map[string]int) ([]int, bool) {
+	shapes, err := g.Infer(graph.Binding{Batch: max(1, g.FixedBatch()), Dims: dims})
+	if err != nil {
+		return nil, false
+	}
+	t := shapes.Of[g.Outputs[0].Index]
+	if t == nil || t.Rank() == 0 {
+		return nil, false
+	}
+	return t.Shape[1:], true
+}
+
+// compile plans a forward pass with values of its own.
+func compile(g *graph.Graph, batch int, dims map[string]int, pool *kernel.Pool) (*engine.Plan, error) {
+	return engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Dims: dims, Pool: pool})
+}
+
+// feed copies rows of inputs into a plan; rows that are missing repeat the first.
+func feed(p *engine.Plan, inputs [][]float32, rows int) {
+	for k, in := range p.Inputs {
+		per := in.Size() / p.Batch
+		for r := range p.Batch {
+			row := r
+			if r >= rows {
+				row = 0
+			}
+			copyRow(in, r*per, inputs[k][row*per:(row+1)*per])
+		}
+	}
+}
+
+func copyRow(t *op.Tensor, at int, row []float32) {
+	if t.F != nil {
+		copy(t.F[at:], row)
+		return
+	}
+	for i, v := range row {
+		t.I[at+i] = int64(v)
+	}
+}

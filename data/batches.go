@@ -1,0 +1,287 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Batch is some rows of a dataset.
+type Batch struct {
+	Rows    int
+	Inputs  [][]float32 // per model input, [Rows, shape…] row-major
+	Labels  []int64     // [Rows] class numbers, or nil
+	Targets []float32   // [Rows, shape…] float labels, or nil
+	Index   []int       // [Rows] the rows' numbers in the dataset; nil for made-up data
+
+	free chan *Batch
+}
+
+// Release hands the batch's memory back for reuse. The batch must not be used after.
+func (b *Batch) Release() {
+	if free := b.free; free != nil {
+		b.free = nil
+		select {
+		case free <- b:
+		default:
+		}
+	}
+}
+
+// BatchOptions says how a dataset is cut into batches.
+type BatchOptions struct {
+	Size     int     // rows of a batch
+	Shuffle  bool    // random order over all shards by Seed and Epoch; else file order
+	DropLast bool    // leave out the last batch where it would be smaller
+	Augment  Augment // AugmentAuto is resolved
+	Seed     uint64
+	Epoch    int
+	Workers  int // goroutines that decode; 0: 2
+	Ahead    int // finished batches that may wait for Next; 0: 4
+}
+
+// Batches delivers one epoch of batches in order, prepared ahead by goroutines. It is
+// for one consumer.
+type Batches struct {
+	d     *Dataset
+	opts  BatchOptions
+	order []int32 // nil for file order
+	count int
+	queue chan chan result
+	free  chan *Batch
+	done  chan struct{}
+	wait  sync.WaitGroup
+	once  sync.Once
+	err   error // what Next returns from now on
+}
+
+type result struct {
+	batch *Batch
+	err   error
+}
+
+type job struct {
+	index int
+	to    chan result
+}
+
+// Batches begins an epoch.
+func (d *Dataset) Batches(o BatchOptions) (*Batches, error) {
+	if o.Size < 1 {
+		return nil, fmt.Errorf("batch size %d, want at least 1", o.Size)
+	}
+	rows := d.Len()
+	if o.DropLast && o.Size > rows {
+		return nil, fmt.Errorf("%s: batch size %d, the dataset has only %d rows", d.dir, o.Size, rows)
+	}
+	o.Size = min(o.Size, rows)
+	var err error
+	if o.Augment, err = d.ResolveAugment(o.Augment); err != nil {
+		return nil, err
+	}
+	if o.Workers < 1 {
+		o.Workers = 2
+	}
+	if o.Ahead < 1 {
+		o.Ahead = 4
+	}
+	b := &Batches{d: d, opts: o, count: rows / o.Size}
+	if !o.DropLast && rows%o.Size != 0 {
+		b.count++
+	}
+	if o.Shuffle {
+		b.order = permutation(rows, o.Seed, o.Epoch)
+	}
+	b.queue = make(chan chan result, o.Ahead)
+	b.free = make(chan *Batch, o.Ahead+o.Workers+1)
+	b.done = make(chan struct{})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, fmt.Errorf("%s: the dataset is closed", d.dir)
+	}
+	d.live[b] = struct{}{}
+	b.start()
+	return b, nil
+}
+
+func (b *Batches) start() {
+	jobs := make(chan job)
+	b.wait.Add(1 + b.opts.Workers)
+	go func() {
+		defer b.wait.Done()
+		defer close(jobs)
+		defer close(b.queue)
+		for i := range b.count {
+			to := make(chan result, 1)
+			select {
+			case b.queue <- to:
+			case <-b.done:
+				return
+			}
+			select {
+			case jobs <- job{i, to}:
+			case <-b.done:
+				return
+			}
+		}
+	}()
+	for range b.opts.Workers {
+		go func() {
+			defer b.wait.Done()
+			raw := b.d.scratch()
+			for j := range jobs {
+				batch := b.buffer()
+				err := b.fill(batch, j.index, raw)
+				j.to <- result{batch, err}
+			}
+		}()
+	}
+}
+
+// Count is the number of batches that Next delivers in all.
+func (b *Batches) Count() int { return b.count }
+
+// Augment is the augmentation in use, never AugmentAuto.
+func (b *Batches) Augment() Augment { return b.opts.Augment }
+
+// Next returns the next batch, io.EOF after the last one. An error is final.
+func (b *Batches) Next() (*Batch, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	to, ok := <-b.queue
+	if !ok {
+		b.finish(io.EOF)
+		return nil, b.err
+	}
+	r := <-to
+	if r.err != nil {
+		b.finish(r.err)
+		return nil, r.err
+	}
+	return r.batch, nil
+}
+
+// Close ends the iterator and waits for its goroutines. It may be called at any time
+// between calls of Next, and again.
+func (b *Batches) Close() error {
+	b.finish(errors.New("data: Next after Close"))
+	return nil
+}
+
+func (b *Batches) finish(err error) {
+	b.once.Do(func() {
+		b.err = err
+		close(b.done)
+		b.wait.Wait()
+		b.d.mu.Lock()
+		delete(b.d.live, b)
+		b.d.mu.Unlock()
+	})
+}
+
+// scratch has room for one raw row of any stream.
+func (d *Dataset) scratch() []byte {
+	n := 0
+	for _, s := range d.streams() {
+		for _, sh := range s.shards {
+			n = max(n, sh.rowBytes())
+		}
+	}
+	return make([]byte, n)
+}
+
+func (b *Batches) buffer() *Batch {
+	select {
+	case batch := <-b.free:
+		batch.free = b.free
+		return batch
+	default:
+	}
+	batch := &Batch{free: b.free, Index: make([]int, b.opts.Size)}
+	for _, s := range b.d.inputs {
+		batch.Inputs = append(batch.Inputs, make([]float32, b.opts.Size*s.rowElems()))
+	}
+	switch s := b.d.labels; {
+	case s == nil:
+	case s.dtype == Float32:
+		batch.Targets = make([]float32, b.opts.Size*s.rowElems())
+	default:
+		batch.Labels = make([]int64, b.opts.Size)
+	}
+	return batch
+}
+
+// fill makes batch number n of the epoch.
+func (b *Batches) fill(batch *Batch, n int, raw []byte) error {
+	first := n * b.opts.Size
+	batch.resize(b.d, min(b.opts.Size, b.d.Len()-first))
+	for i := range batch.Rows {
+		row := first + i
+		if b.order != nil {
+			row = int(b.order[row])
+		}
+		batch.Index[i] = row
+		shard, within := b.d.locate(row)
+		rng := newKeyed(useAugment, b.opts.Seed, uint64(b.opts.Epoch), uint64(first+i))
+		for k, s := range b.d.inputs {
+			dst := part(batch.Inputs[k], i, batch.Rows)
+			err := s.read(shard, within, raw, func(raw []byte) error {
+				return s.augmented(dst, raw, b.opts.Augment, rng)
+			})
+			if err != nil {
+				return b.d.located(s, shard, within, err)
+			}
+		}
+		if s := b.d.labels; s != nil {
+			err := s.read(shard, within, raw, func(raw []byte) error {
+				if batch.Labels != nil {
+					batch.Labels[i] = integer(raw)
+					return nil
+				}
+				return s.decode.row(part(batch.Targets, i, batch.Rows), raw)
+			})
+			if err != nil {
+				return b.d.located(s, shard, within, err)
+			}
+		}
+	}
+	return nil
+}
+
+// part is row i of x, which holds the given number of rows.
+func part(x []float32, i, rows int) []float32 {
+	n := len(x) / rows
+	return x[i*n : (i+1)*n]
+}
+
+func (b *Batch) resize(d *Dataset, rows int) {
+	b.Rows = rows
+	b.Index = b.Index[:rows]
+	for k, s := range d.inputs {
+		b.Inputs[k] = b.Inputs[k][:rows*s.rowElems()]
+	}
+	if b.Labels != nil {
+		b.Labels = b.Labels[:rows]
+	}
+	if b.Targets != nil {
+		b.Targets = b.Targets[:rows*d.labels.rowElems()]
+	}
+}
+
+// read passes one raw row to use.
+func (s *stream) read(shard, row int, scratch []byte, use func(raw []byte) error) error {
+	return catchFault(func() error {
+		raw, err := s.shards[shard].row(row, scratch)
+		if err != nil {
+			return err
+		}
+		return use(raw)
+	})
+}
+
+func (d *Dataset) located(s *stream, shard, row int, err error) error {
+	return fmt.Errorf("%s: %s: row %d: %w", d.dir, s.shards[shard].name, row, err)
+}

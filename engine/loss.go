@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/onnxprune/onnxprune/op"
+)
+
+// Target is what a loss compares a batch with: class labels, or values.
+type Target struct {
+	// Labels are class indices, one per sample (or per position).
+	Labels []int64
+	// Values are real targets in the shape of the output.
+	Values []float32
+}
+
+// Loss is a training objective, averaged over the batch.
+type Loss interface {
+	// Eval returns the mean loss of y [N,…] and, if dy is not nil, writes dℓ/dy.
+	Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, error)
+}
+
+// CrossEntropy is −log softmax(y)[label], averaged over samples. y is [N,K], or
+// [N,K,D1,…] with labels [N,D1,…], row-major. A label outside [0,K) is an error.
+// Source: https://onnx.ai/onnx/operators/onnx__SoftmaxCrossEntropyLoss.html
+type CrossEntropy struct{}
+
+// Eval implements [Loss].
+func (CrossEntropy) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, error) {
+	n, k, inner, err := classes(y)
+	if err != nil {
+		return 0, err
+	}
+	if len(t.Labels) != n*inner {
+		return 0, fmt.Errorf("the batch has %d labels, the output %s wants %d", len(t.Labels), op.ShapeString(y.Shape), n*inner)
+	}
+	total := 0.0
+	scale := 1 / float64(n*inner)
+	for i, label := range t.Labels {
+		if label < 0 || int(label) >= k {
+			return 0, fmt.Errorf("label %d is outside [0,%d)", label, k)
+		}
+		at := i/inner*k*inner + i%inner
+		logZ := logSumExp(y.F, at, k, inner, 1)
+		total += logZ - float64(y.F[at+int(label)*inner])
+		if dy == nil {
+			continue
+		}
+		for j := 0; j < k; j++ {
+			g := math.Exp(float64(y.F[at+j*inner])-logZ) * scale
+			if j == int(label) {
+				g -= scale
+			}
+			dy.F[at+j*inner] = float32(g)
+		}
+	}
+	return total * scale, nil
+}
+
+func classes(y *op.Tensor) (n, k, inner int, err error) {
+	if y.Rank() < 2 {
+		return 0, 0, 0, fmt.Errorf("the output has shape %s, classification wants [N,classes]", op.ShapeString(y.Shape))
+	}
+	return y.Shape[0], y.Shape[1], op.Size(y.Shape[2:]), nil
+}
+
+func logSumExp(v []float32, at, k, step int, temperature float64) float64 {
+	top := math.Inf(-1)
+	for j := 0; j < k; j++ {
+		top = math.Max(top, float64(v[at+j*step])/temperature)
+	}
+	sum := 0.0
+	for j := 0; j < k; j++ {
+		sum += math.Exp(float64(v[at+j*step])/temperature - top)
+	}
+	return top + math.Log(sum)
+}
+
+// MeanSquaredError is mean((y − target)²) over all elements.
+type MeanSquaredError struct{}
+
+// Eval implements [Loss].
+func (MeanSquaredError) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, error) {
+	if len(t.Values) != len(y.F) {
+		return 0, fmt.Errorf("the batch has %d target values, the output %s wants %d", len(t.Values), op.ShapeString(y.Shape), len(y.F))
+	}
+	total := 0.0
+	scale := 1 / float64(len(y.F))
+	for i, v := range y.F {
+		d := float64(v) - float64(t.Values[i])
+		total += d * d
+		if dy != nil {
+			dy.F[i] = float32(2 * d * scale)
+		}
+	}
+	return total * scale, nil
+}
+
+// Distillation is T²·KL(softmax(teacher/T) ‖ softmax(y/T)), averaged over samples,
+// with the teacher's logits as target values, stored or computed live; mixed
+// with CrossEntropy as (1−LabelWeight)·KL + LabelWeight·CE where the batch has
+// labels. Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural
+// Network", section 2.
+type Distillation struct {
+	Temperature float64
+	// LabelWeight is the share of the labels' loss, a fraction in [0,1].
+	LabelWeight float64
+}
+
+// Eval implements [Loss].
+func (l Distillation) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, error) {
+	n, k, inner, err := classes(y)
+	if err != nil {
+		return 0, err
+	}
+	if len(t.Values) != len(y.F) {
+		return 0, fmt.Errorf("the batch has %d teacher values, the output %s wants %d", len(t.Values), op.ShapeString(y.Shape), len(y.F))
+	}
+	hard := 0.0
+	if l.LabelWeight > 0 {
+		if hard, err = (CrossEntropy{}).Eval(y, t, dy); err != nil {
+			return 0, err
+		}
+	}
+	temp := l.Temperature
+	soft := 0.0
+	scale := 1 / float64(n*inner)
+	for i := 0; i < n*inner; i++ {
+		at := i/inner*k*inner + i%inner
+		zs, zt := logSumExp(y.F, at, k, inner, temp), logSumExp(t.Values, at, k, inner, temp)
+		for j := 0; j < k; j++ {
+			a := at + j*inner
+			logQ, logP := float64(y.F[a])/temp-zs, float64(t.Values[a])/temp-zt
+			p := math.Exp(logP)
+			soft += p * (logP - logQ) * temp * temp * scale
+			if dy == nil {
+				continue
+			}
+			g := temp * (math.Exp(logQ) - p) * scale * (1 - l.LabelWeight)
+			if l.LabelWeight > 0 {
+				g += l.LabelWeight * float64(dy.F[a])
+			}
+			dy.F[a] = float32(g)
+		}
+	}
+	return (1-l.LabelWeight)*soft + l.LabelWeight*hard, nil
+}

@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"sort"
+	"unsafe"
+
+	"github.com/onnxprune/onnxprune/op"
+)
+
+// storage is a piece of the arena, alive from call first to call last.
+type storage struct {
+	size        int
+	first, last int
+	offset      int
+	tensors     []*op.Tensor
+}
+
+// touch extends the life of a storage.
+func (s *storage) touch(t int) {
+	if s != nil {
+		s.first, s.last = min(s.first, t), max(s.last, t)
+	}
+}
+
+// align is the alignment of buffers, in elements: one cache line.
+const align = 16
+
+// place gives every storage an offset such that storages that live at the same
+// time do not overlap, largest first, each at the lowest free place. It returns
+// the size of the arena in elements.
+func place(all []*storage) int {
+	order := append([]*storage(nil), all...)
+	sort.SliceStable(order, func(i, j int) bool { return order[i].size > order[j].size })
+	var placed []*storage // by offset
+	total := 0
+	for _, s := range order {
+		need := (s.size + align - 1) / align * align
+		at := 0
+		for _, p := range placed {
+			if p.last < s.first || s.last < p.first {
+				continue
+			}
+			if at+need <= p.offset {
+				break
+			}
+			at = max(at, p.offset+(p.size+align-1)/align*align)
+		}
+		s.offset = at
+		k := sort.Search(len(placed), func(i int) bool { return placed[i].offset > at })
+		placed = append(placed, nil)
+		copy(placed[k+1:], placed[k:])
+		placed[k] = s
+		total = max(total, at+need)
+	}
+	return total
+}
+
+// bind gives the tensors of every storage their elements.
+func bind(all []*storage, arena []float32) {
+	for _, s := range all {
+		for _, t := range s.tensors {
+			t.F = arena[s.offset : s.offset+s.size : s.offset+s.size]
+		}
+	}
+}
+
+// alignedFloats returns n zeroed elements that start on a cache line.
+func alignedFloats(n int) []float32 {
+	b := make([]float32, n+align)
+	skip := 0
+	if r := uintptr(unsafe.Pointer(&b[0])) % (4 * align); r != 0 {
+		skip = int(4*align-r) / 4
+	}
+	return b[skip : skip+n : skip+n]
+}

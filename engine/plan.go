@@ -1,0 +1,141 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/onnxprune/onnxprune/internal/kernel"
+	"github.com/onnxprune/onnxprune/op"
+)
+
+// Options of a compilation.
+type Options struct {
+	// Batch is the size of axis 0 of every input.
+	Batch int
+	// Dims gives sizes to further symbols of the file.
+	Dims map[string]int
+	// Loss makes the plan one for training: forward, loss, backward.
+	Loss Loss
+	// FreezeNorm keeps BatchNormalization on its running statistics in training.
+	FreezeNorm bool
+	// Pool computes; it may be shared by plans that do not run at the same time.
+	Pool *kernel.Pool
+	// NoFusion compiles every node by itself.
+	NoFusion bool
+}
+
+// Plan is a compiled graph: calls in order, on buffers placed in one arena.
+type Plan struct {
+	Batch    int
+	Inputs   []*op.Tensor
+	Outputs  []*op.Tensor
+	forward  []call
+	backward []call
+	ctx      op.Context
+	loss     Loss
+	logits   *op.Tensor
+	dlogits  *op.Tensor
+	grads    map[string]*op.Tensor
+	trained  []string
+	arena    []float32
+	work     int
+}
+
+// call is one operator call on fixed tensors.
+type call struct {
+	title string
+	op    op.Op
+	in    []*op.Tensor
+	out   []*op.Tensor
+	dout  []*op.Tensor
+	din   []*op.Tensor
+	// plain, if set, runs instead of the operator: copies, sums and folded weights.
+	plain func(c *op.Context)
+	macs  int64
+}
+
+// Forward computes the outputs from what Inputs hold.
+func (p *Plan) Forward() error {
+	for i := range p.forward {
+		if err := p.forward[i].run(&p.ctx, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Step computes the mean loss of the batch and the gradient of it with respect to
+// every trained initializer. BatchNormalization updates its running statistics.
+func (p *Plan) Step(target *Target) (float64, error) {
+	if err := p.Forward(); err != nil {
+		return 0, err
+	}
+	loss, err := p.loss.Eval(p.logits, target, p.dlogits)
+	if err != nil || math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return loss, err
+	}
+	for i := range p.backward {
+		if err := p.backward[i].run(&p.ctx, true); err != nil {
+			return 0, err
+		}
+	}
+	return loss, nil
+}
+
+// Loss evaluates a loss on the present outputs without a gradient.
+func (p *Plan) Loss(l Loss, target *Target) (float64, error) {
+	return l.Eval(p.logits, target, nil)
+}
+
+func (c *call) run(ctx *op.Context, back bool) error {
+	if c.plain != nil {
+		c.plain(ctx)
+		return nil
+	}
+	var err error
+	if back {
+		err = c.op.(op.Gradient).Backward(ctx, c.in, c.out, c.dout, c.din)
+	} else {
+		err = c.op.Forward(ctx, c.in, c.out)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.title, err)
+	}
+	return nil
+}
+
+// Trained returns the names of the initializers that have a gradient, in file
+// order.
+func (p *Plan) Trained() []string { return p.trained }
+
+// Grad returns the gradient that the last Step left for an initializer, in its
+// shape; nil if it has none.
+func (p *Plan) Grad(name string) *op.Tensor { return p.grads[name] }
+
+// Logits is the tensor that the loss reads: output 0, or what goes into it where
+// that is a Softmax.
+func (p *Plan) Logits() *op.Tensor { return p.logits }
+
+// ArenaBytes is the memory for activations, gradients and workspace, in bytes.
+func (p *Plan) ArenaBytes() int64 { return 4 * int64(len(p.arena)+p.work) }
+
+// MACs is the number of multiply-adds of one forward pass.
+func (p *Plan) MACs() int64 {
+	n := int64(0)
+	for _, c := range p.forward {
+		n += c.macs
+	}
+	return n
+}
+
+// Calls lists the calls of the plan, forward then backward, for people.
+func (p *Plan) Calls() []string {
+	var s []string
+	for _, c := range p.forward {
+		s = append(s, "forward  "+c.title)
+	}
+	for _, c := range p.backward {
+		s = append(s, "backward "+c.title)
+	}
+	return s
+}

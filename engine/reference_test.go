@@ -1,0 +1,284 @@
+package engine
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/internal/kernel"
+	"github.com/onnxprune/onnxprune/internal/onnxtest"
+	"github.com/onnxprune/onnxprune/op"
+)
+
+// interpreter runs a graph with the operators' float64 references: an
+// implementation that shares nothing with plans, layouts, fusion or kernels.
+type interpreter struct {
+	g        *graph.Graph
+	shapes   *graph.Shapes
+	params   map[string]*op.Array
+	training bool
+}
+
+func array(t *op.Tensor) *op.Array {
+	a := op.NewArray(t.Shape...)
+	for i := range a.V {
+		if t.F != nil {
+			a.V[i] = float64(t.F[i])
+		} else {
+			a.V[i] = float64(t.I[i])
+		}
+	}
+	return a
+}
+
+func newInterpreter(t *testing.T, g *graph.Graph, batch int, training bool) *interpreter {
+	t.Helper()
+	free, err := g.FreeBatch(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := free.Infer(graph.Binding{Batch: batch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &interpreter{g: free, shapes: s, params: map[string]*op.Array{}, training: training}
+	for _, v := range free.Initializers() {
+		r.params[v.Name] = array(v.Init)
+	}
+	return r
+}
+
+func (r *interpreter) run(inputs []*op.Array) *op.Array {
+	vals := map[*graph.Value]*op.Array{}
+	for i, v := range r.g.Inputs {
+		vals[v] = inputs[i]
+	}
+	for _, v := range r.g.Initializers() {
+		vals[v] = r.params[v.Name]
+	}
+	for _, n := range r.g.Nodes {
+		in := make([]*op.Array, len(n.In))
+		node := op.Node{Type: n.Type, Opset: n.Opset, Attrs: n.Attrs, Outputs: len(n.Out), Training: r.training}
+		for i, v := range n.In {
+			node.Inputs = append(node.Inputs, v != nil)
+			if v != nil {
+				in[i] = vals[v]
+			}
+		}
+		out := n.Def.Reference(node, in)
+		for i, v := range n.Out {
+			if v != nil {
+				vals[v] = out[i]
+			}
+		}
+	}
+	return vals[r.g.Outputs[0]]
+}
+
+func crossEntropy(y *op.Array, labels []int64) float64 {
+	k := y.Shape[1]
+	total := 0.0
+	for i, l := range labels {
+		top := math.Inf(-1)
+		for _, v := range y.V[i*k : i*k+k] {
+			top = math.Max(top, v)
+		}
+		sum := 0.0
+		for _, v := range y.V[i*k : i*k+k] {
+			sum += math.Exp(v - top)
+		}
+		total += top + math.Log(sum) - y.V[i*k+int(l)]
+	}
+	return total / float64(len(labels))
+}
+
+// checkGraph compares a model's plans with the interpreter: the outputs in
+// inference, the loss in training, and every parameter's gradient with
+// finite differences in float64.
+func checkGraph(t *testing.T, b *onnxtest.Builder, batch, classes int, inputShapes ...[]int) {
+	t.Helper()
+	g, err := graph.New(b.Model(t), "test.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(5, 5))
+	var inputs []*op.Array
+	for _, s := range inputShapes {
+		x := op.NewArray(append([]int{batch}, s...)...)
+		for i := range x.V {
+			x.V[i] = float64(float32(rng.NormFloat64()))
+		}
+		inputs = append(inputs, x)
+	}
+	labels := make([]int64, batch)
+	for i := range labels {
+		labels[i] = int64(rng.IntN(classes))
+	}
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	load := func(p *Plan) {
+		for k, x := range inputs {
+			for i, v := range x.V {
+				p.Inputs[k].F[i] = float32(v)
+			}
+		}
+	}
+	want := newInterpreter(t, g, batch, false).run(inputs)
+	for _, plain := range []bool{false, true} {
+		p, err := Compile(g, NewState(g), Options{Batch: batch, Pool: pool, NoFusion: plain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for round := 0; round < 2; round++ {
+			load(p)
+			if err := p.Forward(); err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range want.V {
+				if d := math.Abs(float64(p.Outputs[0].F[i]) - v); !(d <= 1e-4*(1+math.Abs(v))) {
+					t.Fatalf("no fusion %v, round %d: output %d is %v, reference %v", plain, round, i, p.Outputs[0].F[i], v)
+				}
+			}
+		}
+	}
+	for _, plain := range []bool{false, true} {
+		state := NewState(g)
+		p, err := Compile(g, state, Options{Batch: batch, Pool: pool, Loss: CrossEntropy{}, NoFusion: plain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		load(p)
+		loss, err := p.Step(&Target{Labels: labels})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ref := newInterpreter(t, g, batch, true)
+		if l := crossEntropy(ref.run(inputs), labels); !(math.Abs(l-loss) <= 1e-4*(1+l)) {
+			t.Fatalf("no fusion %v: loss %v, reference %v", plain, loss, l)
+		}
+		if len(p.Trained()) == 0 {
+			t.Fatal("no trained initializer")
+		}
+		for _, name := range p.Trained() {
+			v := ref.params[name].V
+			grad := p.Grad(name).F
+			scale := 0.0
+			for _, x := range grad {
+				scale = math.Max(scale, math.Abs(float64(x)))
+			}
+			for _, k := range rng.Perm(len(v))[:min(len(v), 3)] {
+				const h = 1e-6
+				old := v[k]
+				v[k] = old + h
+				up := crossEntropy(ref.run(inputs), labels)
+				v[k] = old - h
+				down := crossEntropy(ref.run(inputs), labels)
+				v[k] = old
+				num := (up - down) / (2 * h)
+				if d := math.Abs(num - float64(grad[k])); !(d <= 2e-3*math.Max(math.Abs(num), scale)+1e-6) {
+					t.Errorf("no fusion %v: gradient of %s[%d] is %v, finite difference %v", plain, name, k, grad[k], num)
+				}
+			}
+		}
+	}
+}
+
+func residual(b *onnxtest.Builder, x, name string, in, out, stride int) string {
+	y := b.ConvBlock(x, name+".1", in, out, 3, stride)
+	y = b.Node("Conv", name+".2.conv", []string{y, b.Weight(name+".2.weight", 0.5, out, out, 3, 3)}, "pads", []int64{1, 1, 1, 1})
+	y = b.Norm(y, name+".2", out)
+	short := x
+	if in != out || stride != 1 {
+		short = b.Node("Conv", name+".s.conv", []string{x, b.Weight(name+".s.weight", 0.7, out, in, 1, 1)}, "strides", []int64{int64(stride), int64(stride)})
+		short = b.Norm(short, name+".s", out)
+	}
+	y = b.Node("Add", name+".add", []string{y, short})
+	return b.Node("Relu", name+".out", []string{y})
+}
+
+func head(b *onnxtest.Builder, x string, c, classes int) {
+	y := b.Node("GlobalAveragePool", "gap", []string{x})
+	y = b.Node("Flatten", "flat", []string{y})
+	b.Node("Gemm", "logits", []string{y, b.Weight("fc.weight", 0.5, classes, c), b.Weight("fc.bias", 0.1, classes)}, "transB", 1)
+	b.Output("logits", -1, int64(classes))
+}
+
+func TestGraphsAgainstReference(t *testing.T) {
+	cases := map[string]func(b *onnxtest.Builder) [][]int{
+		"mlp": func(b *onnxtest.Builder) [][]int {
+			x := b.Input("x", -1, 7)
+			h := b.Node("Gemm", "h", []string{x, b.Weight("w1", 0.5, 7, 9), b.Weight("b1", 0.1, 9)})
+			h = b.Node("Relu", "r", []string{h})
+			h = b.Node("MatMul", "m", []string{h, b.Weight("w2", 0.5, 9, 5)})
+			b.Node("Add", "y", []string{h, b.Weight("b2", 0.1, 5)})
+			b.Output("y", -1, 5)
+			return [][]int{{7}}
+		},
+		"resnet": func(b *onnxtest.Builder) [][]int {
+			x := b.Input("x", -1, 2, 5, 6)
+			y := b.ConvBlock(x, "stem", 2, 4, 3, 1)
+			y = residual(b, y, "a", 4, 4, 1)
+			y = residual(b, y, "b", 4, 5, 2)
+			head(b, y, 5, 3)
+			return [][]int{{2, 5, 6}}
+		},
+		"branches": func(b *onnxtest.Builder) [][]int {
+			x := b.Input("x", -1, 3, 8, 8)
+			y := b.ConvBlock(x, "stem", 3, 8, 3, 2)
+			p := b.Node("MaxPool", "mp", []string{y}, "kernel_shape", []int64{3, 3}, "strides", []int64{1, 1}, "pads", []int64{1, 1, 1, 1})
+			q := b.ConvBlock(y, "q", 8, 5, 1, 1)
+			y = b.Node("Concat", "cat", []string{p, q, y}, "axis", 1)
+			y = b.Node("Mul", "sq", []string{y, y})
+			y = b.Node("AveragePool", "ap", []string{y}, "kernel_shape", []int64{2, 2}, "strides", []int64{2, 2})
+			y = b.Node("Sigmoid", "sig", []string{y})
+			head(b, y, 21, 4)
+			return [][]int{{3, 8, 8}}
+		},
+		"excite": func(b *onnxtest.Builder) [][]int {
+			x := b.Input("x", -1, 3, 6, 6)
+			y := b.ConvBlock(x, "stem", 3, 8, 3, 1)
+			s := b.Node("GlobalAveragePool", "sq", []string{y})
+			s = b.Node("Conv", "e1", []string{s, b.Weight("e1.w", 0.5, 4, 8, 1, 1), b.Weight("e1.b", 0.5, 4)})
+			s = b.Node("Relu", "er", []string{s})
+			s = b.Node("Conv", "e2", []string{s, b.Weight("e2.w", 0.5, 8, 4, 1, 1), b.Weight("e2.b", 0.5, 8)})
+			s = b.Node("HardSigmoid", "gate", []string{s})
+			y = b.Node("Mul", "scaled", []string{y, s})
+			y = b.Node("Conv", "dw", []string{y, b.Weight("dw.w", 0.5, 8, 1, 3, 3)}, "group", 8, "pads", []int64{1, 1, 1, 1})
+			y = b.Node("HardSwish", "hs", []string{y})
+			head(b, y, 8, 4)
+			return [][]int{{3, 6, 6}}
+		},
+		"shuffle": func(b *onnxtest.Builder) [][]int {
+			x := b.Input("x", -1, 4, 6, 6)
+			y := b.Node("Conv", "g1", []string{x, b.Weight("g1.w", 0.5, 8, 2, 3, 3)}, "group", 2, "pads", []int64{1, 1, 1, 1})
+			y = b.Node("Reshape", "r1", []string{y, b.Ints("s1", 0, 2, 4, 6, 6)})
+			y = b.Node("Transpose", "t1", []string{y}, "perm", []int64{0, 2, 1, 3, 4})
+			y = b.Node("Reshape", "r2", []string{y, b.Ints("s2", -1, 8, 6, 6)})
+			y = b.Node("Slice", "sl", []string{y, b.Ints("st", 2), b.Ints("en", 7), b.Ints("ax", 1)})
+			y = b.Node("Pad", "pad", []string{y, b.Ints("pads", 0, 1, 0, 0, 0, 0, 0, 0)})
+			head(b, y, 6, 3)
+			return [][]int{{4, 6, 6}}
+		},
+		"shared weights": func(b *onnxtest.Builder) [][]int {
+			x := b.Input("x", -1, 6)
+			w := b.Weight("w", 0.5, 6, 6)
+			y := b.Node("MatMul", "m1", []string{x, w})
+			y = b.Node("Tanh", "t", []string{y})
+			y = b.Node("MatMul", "m2", []string{y, w})
+			wt := b.Node("Transpose", "wt", []string{w}, "perm", []int64{1, 0})
+			y = b.Node("MatMul", "m3", []string{y, wt})
+			b.Output(y, -1, 6)
+			return [][]int{{6}}
+		},
+	}
+	for _, name := range []string{"mlp", "resnet", "branches", "excite", "shuffle", "shared weights"} {
+		t.Run(name, func(t *testing.T) {
+			b := onnxtest.New(14, 11)
+			shapes := cases[name](b)
+			classes := 3
+			checkGraph(t, b, 2, classes, shapes...)
+		})
+	}
+}
+

@@ -1,0 +1,64 @@
+// Package engine compiles a graph for a batch size into a plan, a list of
+// operator calls on planned buffers, and runs it: forward, or forward and
+// backward.
+package engine
+
+import (
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/op"
+)
+
+// State holds the current values of a model's float initializers. Plans compiled
+// with the same state share them, so that an evaluation sees what training has
+// changed.
+type State struct {
+	tensors map[string]*op.Tensor
+	order   []string
+}
+
+// NewState copies the float initializers of g, with the masks that the file
+// applies multiplied in.
+func NewState(g *graph.Graph) *State {
+	s := &State{tensors: map[string]*op.Tensor{}}
+	for _, v := range g.Initializers() {
+		if v.Init.F == nil {
+			continue
+		}
+		t := op.Floats(append(make([]float32, 0, len(v.Init.F)), v.Init.F...), v.Init.Shape...)
+		if v.Mask != nil {
+			for i, keep := range v.Mask.Keep {
+				if !keep {
+					t.F[i] = 0
+				}
+			}
+		}
+		s.tensors[v.Name] = t
+		s.order = append(s.order, v.Name)
+	}
+	return s
+}
+
+// Tensor returns the elements of an initializer, or nil.
+func (s *State) Tensor(name string) *op.Tensor { return s.tensors[name] }
+
+// Names returns the initializers in file order.
+func (s *State) Names() []string { return s.order }
+
+// Snapshot is a copy of all elements of a state.
+type Snapshot struct{ data map[string][]float32 }
+
+// Snapshot copies the present elements.
+func (s *State) Snapshot() *Snapshot {
+	c := &Snapshot{map[string][]float32{}}
+	for _, name := range s.order {
+		c.data[name] = append([]float32(nil), s.tensors[name].F...)
+	}
+	return c
+}
+
+// Restore brings the elements of a snapshot back.
+func (s *State) Restore(c *Snapshot) {
+	for _, name := range s.order {
+		copy(s.tensors[name].F, c.data[name])
+	}
+}

@@ -1,0 +1,305 @@
+// Package graph holds a model as nodes and values: which operator each node
+// is, what is constant, which initializers are weights and parameters, shapes,
+// masks, and the number of parameters and multiply-adds.
+package graph
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/onnxprune/onnxprune/onnxio"
+	"github.com/onnxprune/onnxprune/op"
+)
+
+// Graph is a model in the order of its file. Nodes are topologically sorted.
+type Graph struct {
+	// File is the model as read; nil for graphs made in memory.
+	File *onnxio.Model
+	// Name is the file name, as errors show it.
+	Name string
+	// Opsets maps a domain ("" is ai.onnx) to the imported version.
+	Opsets  map[string]int
+	Inputs  []*Value
+	Outputs []*Value
+	Nodes   []*Node
+	// Values are all values: inputs, initializers, then results in node order.
+	Values []*Value
+	byName map[string]*Value
+}
+
+// Value is a tensor that flows: a graph input, an initializer, or a result.
+type Value struct {
+	Name string
+	// Index is the position in Graph.Values.
+	Index int
+	// Producer is nil for inputs and initializers.
+	Producer *Node
+	Output   int
+	Uses     []Use
+	// Init holds the elements of an initializer, in float32 or int64. Values of a
+	// type without numbers (string) have no elements.
+	Init *op.Tensor
+	// FromInit marks an initializer.
+	FromInit bool
+	// Mask, if not nil, is the mask that the file applies to this initializer.
+	Mask *Mask
+	// Dims is the declared shape of an input or output.
+	Dims []Dim
+	Type op.Type
+	// Ranked is false where the file declares no shape.
+	Ranked bool
+}
+
+// Use is an input of a node.
+type Use struct {
+	Node  *Node
+	Input int
+}
+
+// Dim is a declared dimension: a size, or a symbol where Size is negative.
+type Dim struct {
+	Size   int
+	Symbol string
+}
+
+// Node is one operator call.
+type Node struct {
+	Index  int
+	Name   string
+	Type   string
+	Domain string
+	Opset  int
+	In     []*Value
+	Out    []*Value
+	Attrs  op.Attrs
+	// Def is nil for an operator that is not known.
+	Def *op.Def
+	// Subgraphs marks a node with graph attributes (If, Loop, Scan).
+	Subgraphs bool
+	// proto is the node's index in the file, -1 for nodes made here.
+	proto int
+}
+
+// String names the node as errors do: "layer1/Conv_3" (Conv). A node without a
+// name is called by its first output.
+func (n *Node) String() string {
+	return fmt.Sprintf("node %q (%s)", n.Title(), n.Operator())
+}
+
+// Title is the node's name, or that of its first output.
+func (n *Node) Title() string {
+	if n.Name == "" && len(n.Out) > 0 && n.Out[0] != nil {
+		return n.Out[0].Name
+	}
+	return n.Name
+}
+
+// Operator is the operator's name, with its domain if that is not ONNX's own.
+func (n *Node) Operator() string {
+	if n.Domain != "" {
+		return n.Domain + "." + n.Type
+	}
+	return n.Type
+}
+
+// Value returns the value of that name, or nil.
+func (g *Graph) Value(name string) *Value { return g.byName[name] }
+
+// New reads the graph of a model. Unknown operators are no error: their nodes
+// have no Def. An error lists every dangling name, duplicate or cycle.
+func New(m *onnxio.Model, name string) (*Graph, error) {
+	g := &Graph{File: m, Name: name, Opsets: map[string]int{}, byName: map[string]*Value{}}
+	for _, o := range m.Proto.OpsetImport {
+		g.Opsets[domain(o.GetDomain())] = int(o.GetVersion())
+	}
+	pg := m.Proto.GetGraph()
+	var errs problems
+	for _, t := range pg.GetInitializer() {
+		v, err := g.define(t.GetName())
+		if err != nil {
+			errs.add("initializer %q: %v", t.GetName(), err)
+			continue
+		}
+		v.FromInit = true
+		if v.Init, err = decode(m, t); err != nil {
+			errs.add("%v", err)
+			continue
+		}
+		v.Type = v.Init.Type
+	}
+	for _, t := range pg.GetSparseInitializer() {
+		name := t.GetValues().GetName()
+		v, err := g.define(name)
+		if err != nil {
+			errs.add("sparse initializer %q: %v", name, err)
+			continue
+		}
+		v.FromInit = true
+		if v.Init, err = decodeSparse(m, t); err != nil {
+			errs.add("%v", err)
+			continue
+		}
+		v.Type = v.Init.Type
+	}
+	for _, in := range pg.GetInput() {
+		if v := g.byName[in.GetName()]; v != nil {
+			if !v.FromInit {
+				errs.add("input %q: is declared twice", in.GetName())
+			}
+			continue
+		}
+		v, err := g.define(in.GetName())
+		if err != nil {
+			errs.add("input %q: %v", in.GetName(), err)
+			continue
+		}
+		declare(v, in)
+		g.Inputs = append(g.Inputs, v)
+	}
+	if err := errs.err(name); err != nil {
+		return nil, err
+	}
+	for i, pn := range pg.GetNode() {
+		g.addNode(i, pn, &errs)
+	}
+	for _, out := range pg.GetOutput() {
+		v := g.byName[out.GetName()]
+		if v == nil {
+			errs.add("output %q: no node produces it", out.GetName())
+			continue
+		}
+		if v.Producer != nil || !v.Ranked {
+			declare(v, out)
+		}
+		g.Outputs = append(g.Outputs, v)
+	}
+	if len(g.Outputs) == 0 {
+		errs.add("the graph has no output")
+	}
+	if err := errs.err(name); err != nil {
+		return nil, err
+	}
+	return g, g.recogniseMasks()
+}
+
+func (g *Graph) addNode(i int, pn *onnxio.NodeProto, errs *problems) {
+	n := &Node{Index: len(g.Nodes), Name: pn.GetName(), Type: pn.GetOpType(), Domain: domain(pn.GetDomain()), proto: i}
+	n.Opset = g.Opsets[n.Domain]
+	n.Def = op.Lookup(n.Domain, n.Type)
+	if n.Domain == "onnxprune" {
+		n.Def = nil // the operators of this domain exist in compiled plans only
+	}
+	title := n.Name
+	if title == "" && len(pn.Output) > 0 {
+		title = pn.Output[0]
+	}
+	where := fmt.Sprintf("node %q (%s)", title, n.Operator())
+	for k, name := range pn.Input {
+		if name == "" {
+			n.In = append(n.In, nil)
+			continue
+		}
+		v := g.byName[name]
+		if v == nil {
+			errs.add("%s: input %d %q is produced by no earlier node", where, k, name)
+			continue
+		}
+		v.Uses = append(v.Uses, Use{n, k})
+		n.In = append(n.In, v)
+	}
+	attrs, sub, err := attributes(g.File, pn)
+	if err != nil {
+		errs.add("%s: %v", where, err)
+	}
+	n.Attrs, n.Subgraphs = attrs, sub
+	for k, name := range pn.Output {
+		if name == "" {
+			n.Out = append(n.Out, nil)
+			continue
+		}
+		v, err := g.define(name)
+		if err != nil {
+			errs.add("%s: output %q: %v", where, name, err)
+			continue
+		}
+		v.Producer, v.Output = n, k
+		n.Out = append(n.Out, v)
+	}
+	if sub {
+		// Names used inside subgraphs count as uses, so that nothing they read
+		// is taken for unused.
+		for _, name := range captured(pn) {
+			if v := g.byName[name]; v != nil {
+				v.Uses = append(v.Uses, Use{n, -1})
+			}
+		}
+	}
+	g.Nodes = append(g.Nodes, n)
+}
+
+func (g *Graph) define(name string) (*Value, error) {
+	if name == "" {
+		return nil, errors.New("has no name")
+	}
+	if g.byName[name] != nil {
+		return nil, errors.New("the name is defined twice")
+	}
+	v := &Value{Name: name, Index: len(g.Values)}
+	g.Values = append(g.Values, v)
+	g.byName[name] = v
+	return v, nil
+}
+
+func declare(v *Value, info *onnxio.ValueInfoProto) {
+	t := info.GetType().GetTensorType()
+	if t == nil {
+		return
+	}
+	v.Type = op.Type(t.GetElemType())
+	if t.GetShape() == nil {
+		return
+	}
+	v.Ranked = true
+	v.Dims = v.Dims[:0]
+	for i, d := range t.GetShape().GetDim() {
+		size, symbol := -1, d.GetDimParam()
+		if x, ok := d.GetValue().(*onnxio.TensorShapeProto_Dimension_DimValue); ok {
+			size = int(x.DimValue)
+		}
+		// Exporters write 0 or -1 for a dimension they do not know.
+		if size <= 0 {
+			size = -1
+			if symbol == "" {
+				symbol = fmt.Sprintf("%s.%d", v.Name, i)
+			}
+		}
+		v.Dims = append(v.Dims, Dim{size, symbol})
+	}
+}
+
+func domain(d string) string {
+	if d == "ai.onnx" {
+		return ""
+	}
+	return d
+}
+
+// problems collects everything of a kind that is wrong with a model.
+type problems []string
+
+func (p *problems) add(format string, args ...any) {
+	*p = append(*p, fmt.Sprintf(format, args...))
+}
+
+func (p problems) err(file string) error {
+	if len(p) == 0 {
+		return nil
+	}
+	const most = 20
+	text := p
+	if len(text) > most {
+		text = append(append(problems{}, p[:most]...), fmt.Sprintf("and %d more", len(p)-most))
+	}
+	return errors.New(file + ": " + strings.Join(text, "\n"+file+": "))
+}

@@ -1,0 +1,292 @@
+package graph
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/onnxprune/onnxprune/internal/onnxtest"
+	"github.com/onnxprune/onnxprune/onnxio"
+	"github.com/onnxprune/onnxprune/op"
+)
+
+func build(t *testing.T, b *onnxtest.Builder) *Graph {
+	t.Helper()
+	g, err := New(b.Model(t), "test.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func TestNewErrors(t *testing.T) {
+	cases := []struct {
+		name string
+		make func(b *onnxtest.Builder)
+		want []string
+	}{
+		{"dangling inputs are listed together", func(b *onnxtest.Builder) {
+			b.Input("x", 1, 4)
+			b.Node("Relu", "y", []string{"nowhere"})
+			b.Node("Add", "z", []string{"y", "elsewhere"})
+			b.Output("z", 1, 4)
+		}, []string{`test.onnx: node "y" (Relu): input 0 "nowhere" is produced by no earlier node`, `node "z" (Add): input 1 "elsewhere"`}},
+		{"cycle", func(b *onnxtest.Builder) {
+			b.Input("x", 1, 4)
+			b.Node("Add", "y", []string{"x", "z"})
+			b.Node("Relu", "z", []string{"y"})
+			b.Output("z", 1, 4)
+		}, []string{`node "y" (Add): input 1 "z" is produced by no earlier node`}},
+		{"name twice", func(b *onnxtest.Builder) {
+			b.Input("x", 1, 4)
+			b.Node("Relu", "y", []string{"x"})
+			b.Node("Relu", "y", []string{"x"})
+			b.Output("y", 1, 4)
+		}, []string{`output "y": the name is defined twice`}},
+		{"output that nothing makes", func(b *onnxtest.Builder) {
+			b.Input("x", 1, 4)
+			b.Output("y", 1, 4)
+		}, []string{`output "y": no node produces it`}},
+		{"no output", func(b *onnxtest.Builder) { b.Input("x", 1, 4) }, []string{"the graph has no output"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			b := onnxtest.New(13, 1)
+			c.make(b)
+			_, err := New(b.Model(t), "test.onnx")
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, w := range c.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("error is\n%v\nand lacks\n%s", err, w)
+				}
+			}
+		})
+	}
+}
+
+// TestInferFoldsShapeArithmetic runs what PyTorch emits for a computed Reshape
+// target and a computed Pad.
+func TestInferFoldsShapeArithmetic(t *testing.T) {
+	b := onnxtest.New(13, 1)
+	x := b.Input("x", -1, 4, 6, 6)
+	s := b.Node("Shape", "shape", []string{x})
+	n := b.Node("Gather", "n", []string{s, b.Ints("zero", 0)}, "axis", 0)
+	target := b.Node("Concat", "target", []string{n, b.Ints("rest", -1)}, "axis", 0)
+	b.Node("Reshape", "flat", []string{x, target})
+	b.Output("flat", -1, 144)
+	g := build(t, b)
+	for _, batch := range []int{1, 5} {
+		sh, err := g.Infer(Binding{Batch: batch})
+		if err != nil || len(sh.Problems) > 0 || len(sh.Unknown) > 0 {
+			t.Fatal(err, sh.Problems, sh.Unknown)
+		}
+		if got := sh.Of[g.Value("flat").Index].Shape; !op.EqualShape(got, []int{batch, 144}) {
+			t.Errorf("batch %d: shape %v", batch, got)
+		}
+		if v := sh.Of[g.Value("target").Index]; !v.IsConst() || v.I[0] != int64(batch) {
+			t.Errorf("batch %d: the Reshape target is not folded: %v", batch, v)
+		}
+	}
+}
+
+func TestInferReportsContradictions(t *testing.T) {
+	b := onnxtest.New(13, 1)
+	x := b.Input("x", 1, 3, 8, 8)
+	b.Node("Conv", "y", []string{x, b.Weight("w", 1, 4, 5, 3, 3)})
+	b.Output("y", 1, 4, 6, 6)
+	g := build(t, b)
+	sh, err := g.Infer(Binding{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sh.Problems) != 1 || !strings.Contains(sh.Problems[0].Error(), `test.onnx: node "y" (Conv): `) || !strings.Contains(sh.Problems[0].Error(), "[4,5,3,3]") {
+		t.Errorf("problems: %v", sh.Problems)
+	}
+}
+
+// TestFreeBatch runs graphs whose constants hold the batch size at another one.
+func TestFreeBatch(t *testing.T) {
+	cases := []struct {
+		name string
+		make func(b *onnxtest.Builder)
+		out  string
+		want []int // at batch 7
+	}{
+		{"flatten by Reshape [1,-1]", func(b *onnxtest.Builder) {
+			b.Input("x", 1, 3, 4, 4)
+			b.Node("Reshape", "y", []string{"x", b.Ints("s", 1, -1)})
+			b.Output("y", 1, 48)
+		}, "y", []int{7, 48}},
+		{"attention heads", func(b *onnxtest.Builder) {
+			b.Input("x", 1, 5, 8)
+			b.Node("Transpose", "t", []string{"x"}, "perm", []int64{1, 0, 2})
+			b.Node("Reshape", "h", []string{"t", b.Ints("s", 5, 2, 4)})
+			b.Node("Transpose", "u", []string{"h"}, "perm", []int64{1, 0, 2})
+			b.Node("Reshape", "v", []string{"u", b.Ints("s2", 1, 2, 5, 4)})
+			b.Output("v", 1, 2, 5, 4)
+		}, "v", []int{7, 2, 5, 4}},
+		{"fixed batch of two", func(b *onnxtest.Builder) {
+			b.Input("x", 2, 6)
+			b.Node("Reshape", "y", []string{"x", b.Ints("s", 4, 3)})
+			b.Node("Reshape", "z", []string{"y", b.Ints("s2", 2, 3, 2)})
+			b.Output("z", 2, 3, 2)
+		}, "z", []int{7, 3, 2}},
+		{"class token", func(b *onnxtest.Builder) {
+			b.Input("x", 1, 5, 8)
+			b.Node("Concat", "y", []string{b.Weight("cls", 1, 1, 1, 8), "x"}, "axis", 1)
+			b.Output("y", 1, 6, 8)
+		}, "y", []int{7, 6, 8}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			b := onnxtest.New(13, 1)
+			c.make(b)
+			g := build(t, b)
+			free, err := g.FreeBatch(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sh, err := free.Infer(Binding{Batch: 7})
+			if err != nil || len(sh.Problems) > 0 {
+				t.Fatal(err, sh.Problems)
+			}
+			if got := sh.Of[free.Value(c.out).Index].Shape; !op.EqualShape(got, c.want) {
+				t.Errorf("shape at batch 7 is %v, want %v", got, c.want)
+			}
+			own, err := g.Infer(Binding{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := free.Infer(Binding{Batch: g.FixedBatch()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a, b := own.Of[g.Value(c.out).Index].Shape, again.Of[free.Value(c.out).Index].Shape; !op.EqualShape(a, b) {
+				t.Errorf("shape at the file's batch is %v, was %v", b, a)
+			}
+		})
+	}
+}
+
+func TestRoles(t *testing.T) {
+	b := onnxtest.New(13, 1)
+	x := b.Input("x", -1, 3, 6, 6)
+	x = b.Node("Sub", "centred", []string{x, b.Floats("mean", []float32{1, 2, 3}, 3, 1, 1)})
+	x = b.Node("Mul", "scaled", []string{x, b.Floats("inv", []float32{1, 2, 3}, 3, 1, 1)})
+	x = b.ConvBlock(x, "c", 3, 4, 3, 1)
+	x = b.Node("Mul", "layerscale", []string{x, b.Weight("gamma", 1, 4, 1, 1)})
+	x = b.Node("Mul", "half", []string{x, b.Floats("scalar", []float32{0.5}, 1)})
+	x = b.Node("Identity", "same", []string{x})
+	w := b.Node("Identity", "w2", []string{b.Weight("d.weight", 1, 4, 4, 1, 1)})
+	b.Node("Conv", "y", []string{x, w})
+	b.Output("y", -1, 4, 6, 6)
+	g := build(t, b)
+	roles := g.Roles()
+	want := map[string]Role{"mean": Fixed, "inv": Fixed, "c.weight": Trained, "c.bn.weight": Trained, "c.bn.bias": Trained,
+		"c.bn.running_mean": Statistic, "c.bn.running_var": Statistic, "gamma": Trained, "scalar": Fixed, "d.weight": Trained}
+	for name, r := range want {
+		if got := roles[g.Value(name)]; got != r {
+			t.Errorf("role of %s is %d, want %d", name, got, r)
+		}
+	}
+	var names []string
+	for _, w := range g.Weights() {
+		names = append(names, w.Value.Name)
+	}
+	if got := strings.Join(names, " "); got != "c.weight d.weight" {
+		t.Errorf("weights are %q", got)
+	}
+}
+
+// TestMaskNodes writes masks as nodes, reads them back, replaces them, and folds
+// them away again.
+func TestMaskNodes(t *testing.T) {
+	b := onnxtest.New(13, 1)
+	x := b.Input("x", -1, 4)
+	w := b.Weight("w", 1, 4, 3)
+	b.Node("MatMul", "a", []string{x, w})
+	b.Node("MatMul", "c", []string{x, w})
+	b.Node("Add", "y", []string{"a", "c"})
+	b.Output("y", -1, 3)
+	g := build(t, b)
+	keep := make([]bool, 12)
+	for i := range keep {
+		keep[i] = i%3 != 0
+	}
+	if err := g.WriteMasks(map[string][]bool{"w": keep}, AsNode); err != nil {
+		t.Fatal(err)
+	}
+	reload := func() *Graph {
+		data, err := g.File.Proto.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := onnxio.LoadBytes("masked.onnx", data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := New(m, "masked.onnx")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	g = reload()
+	v := g.Value("w")
+	if v.Mask == nil || len(g.Nodes) != 3 || g.Value("w.mask") != nil {
+		t.Fatalf("the mask is not recognised: mask %v, %d nodes", v.Mask, len(g.Nodes))
+	}
+	for i, k := range v.Mask.Keep {
+		if k != keep[i] {
+			t.Fatalf("mask element %d is %v", i, k)
+		}
+	}
+	if len(v.Uses) != 2 {
+		t.Errorf("w has %d uses, want 2", len(v.Uses))
+	}
+	keep[1] = false
+	if err := g.WriteMasks(map[string][]bool{"w": keep}, AsNode); err != nil {
+		t.Fatal(err)
+	}
+	g = reload()
+	if m := g.Value("w").Mask; m == nil || m.Keep[1] || g.Value("w").Init.F[1] == 0 {
+		t.Fatalf("the replaced mask is %v", m)
+	}
+	if err := g.WriteMasks(nil, Fold); err != nil {
+		t.Fatal(err)
+	}
+	g = reload()
+	v = g.Value("w")
+	if v.Mask != nil || len(g.Nodes) != 3 || len(g.File.Proto.Graph.Node) != 3 || len(g.File.Proto.Graph.Initializer) != 1 {
+		t.Fatal("folding leaves traces of the mask node")
+	}
+	for i, x := range v.Init.F {
+		if (x == 0) == keep[i] {
+			t.Errorf("folded weight %d is %v, kept %v", i, x, keep[i])
+		}
+	}
+}
+
+func TestMACs(t *testing.T) {
+	b := onnxtest.New(13, 1)
+	x := b.Input("x", -1, 6, 8, 8)
+	y := b.Node("Conv", "c", []string{x, b.Weight("w", 1, 10, 3, 3, 3)}, "group", 2, "strides", []int64{2, 2}, "pads", []int64{1, 1, 1, 1})
+	y = b.Node("GlobalAveragePool", "g", []string{y})
+	y = b.Node("Flatten", "f", []string{y})
+	b.Node("Gemm", "z", []string{y, b.Weight("fc", 1, 7, 10)}, "transB", 1)
+	b.Output("z", -1, 7)
+	g := build(t, b)
+	s, err := g.Infer(Binding{Batch: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int64{"c": 2 * 10 * 4 * 4 * 3 * 9, "g": 0, "z": 2 * 7 * 10}
+	for _, n := range g.Nodes {
+		if w, ok := want[n.Name]; ok {
+			if m, known := s.MACs(n); !known || m != w {
+				t.Errorf("%s: %d MACs, want %d", n, m, w)
+			}
+		}
+	}
+}

@@ -1,0 +1,268 @@
+package kernel
+
+import "sync"
+
+// Batch normalisation over the rows of a [rows,c] matrix: rows = N·H·W of a
+// channels-last activation. Sums run over chunks of rows whose size depends on
+// the shape alone; chunks are combined in order in float64.
+
+// normChunk is the number of elements that a chunk has at most, where a chunk
+// of normLeast rows allows it; it fits the second-level cache.
+const (
+	normChunk = 24 << 10
+	normLeast = 8
+)
+
+func normRows(c int) int {
+	r := max(normLeast, normChunk/c)
+	if r >= 64 {
+		r -= r % 64
+	}
+	return r
+}
+
+func normChunks(rows, c int) int { r := normRows(c); return (rows + r - 1) / r }
+
+// BatchNormWorkspace returns how many floats of workspace BatchNormStats and
+// BatchNormGradStats need.
+func BatchNormWorkspace(rows, c int) int { return 3 * c * normChunks(rows, c) }
+
+// BatchNormStats computes the mean and the biased variance of every column of
+// x [rows,c].
+func BatchNormStats(p *Pool, mean, variance []float32, x []float32, rows, c int, ws []float32) {
+	j := newNormJob(rows, c)
+	j.x, j.ws, j.out1, j.out2 = x[:rows*c], ws[:BatchNormWorkspace(rows, c)], mean[:c], variance[:c]
+	p.Run(normChunks(rows, c), j.statsTask)
+	p.Run((c+normColumns-1)/normColumns, j.statsSumTask)
+	j.free()
+}
+
+// BatchNormApply computes y = act(x·scale + shift + residual) for x, y and
+// residual [rows,c], scale and shift [c]; residual may be nil, act is max(·,0)
+// with relu and the identity without. y may be x.
+func BatchNormApply(p *Pool, y, x, scale, shift []float32, residual []float32, relu bool, rows, c int) {
+	j := newNormJob(rows, c)
+	j.y, j.x, j.a, j.b, j.relu = y[:rows*c], x[:rows*c], scale[:c], shift[:c], relu
+	if residual != nil {
+		j.res = residual[:rows*c]
+	}
+	p.Run(normChunks(rows, c), j.applyTask)
+	j.free()
+}
+
+// BatchNormGradStats computes, for every column,
+//
+//	dbeta = Σ dy'
+//	dgamma = Σ dy'·(x−mean)·invstd
+//
+// with dy' = dy where y > 0 and 0 elsewhere, or dy' = dy when y is nil.
+func BatchNormGradStats(p *Pool, dbeta, dgamma []float32, dy, x, y []float32, mean, invstd []float32, rows, c int, ws []float32) {
+	j := newNormJob(rows, c)
+	j.dy, j.x, j.a, j.b = dy[:rows*c], x[:rows*c], mean[:c], invstd[:c]
+	j.out1, j.out2, j.ws = dbeta[:c], dgamma[:c], ws[:BatchNormWorkspace(rows, c)]
+	if y != nil {
+		j.y = y[:rows*c]
+	}
+	p.Run(normChunks(rows, c), j.gradStatsTask)
+	p.Run((c+normColumns-1)/normColumns, j.gradSumTask)
+	j.free()
+}
+
+// BatchNormGradApply computes dx = a·dy' + b·x + d, with a, b and d [c] and
+// dy' as in BatchNormGradStats, and dres = dy' where dres is not nil. The
+// flags add to dx and dres instead. dx and dres may be dy.
+func BatchNormGradApply(p *Pool, dx, dres, dy, x, y []float32, a, b, d []float32, accumulateDx, accumulateDres bool, rows, c int) {
+	j := newNormJob(rows, c)
+	j.dx, j.dy, j.x = dx[:rows*c], dy[:rows*c], x[:rows*c]
+	j.a, j.b, j.d = a[:c], b[:c], d[:c]
+	j.accumulate, j.accumulateRes = accumulateDx, accumulateDres
+	if y != nil {
+		j.y = y[:rows*c]
+	}
+	if dres != nil {
+		j.res = dres[:rows*c]
+	}
+	p.Run(normChunks(rows, c), j.gradApplyTask)
+	j.free()
+}
+
+// ColumnSums computes db[j] = Σ_i dy[i,j] of dy [rows,cols], or adds it to db.
+// The result depends on the shape and the values alone.
+func ColumnSums(p *Pool, db, dy []float32, rows, cols int, accumulate bool) {
+	j := newNormJob(rows, cols)
+	j.x, j.out1, j.accumulate = dy[:rows*cols], db[:cols], accumulate
+	need := normChunks(rows, cols) * cols
+	if cap(j.own) < need {
+		j.own = make([]float32, need)
+	}
+	j.ws = j.own[:need]
+	p.Run(normChunks(rows, cols), j.columnsTask)
+	p.Run((cols+normColumns-1)/normColumns, j.columnsSumTask)
+	j.free()
+}
+
+// normColumns is the number of columns that one task combines.
+const normColumns = 64
+
+type normJob struct {
+	rows, c                   int
+	x, y, dy, dx, res         []float32
+	a, b, d, out1, out2, ws   []float32
+	own                       []float32
+	relu                      bool
+	accumulate, accumulateRes bool
+
+	statsTask, statsSumTask, applyTask, gradStatsTask, gradSumTask, gradApplyTask func(task, worker int)
+	columnsTask, columnsSumTask                                                   func(task, worker int)
+}
+
+var normJobs = sync.Pool{New: func() any {
+	j := &normJob{}
+	j.statsTask, j.statsSumTask, j.applyTask = j.stats, j.statsSum, j.apply
+	j.gradStatsTask, j.gradSumTask, j.gradApplyTask = j.gradStats, j.gradSum, j.gradApply
+	j.columnsTask, j.columnsSumTask = j.columns, j.columnsSum
+	return j
+}}
+
+func newNormJob(rows, c int) *normJob {
+	j := normJobs.Get().(*normJob)
+	j.rows, j.c = rows, c
+	return j
+}
+
+func (j *normJob) free() {
+	j.x, j.y, j.dy, j.dx, j.res = nil, nil, nil, nil, nil
+	j.a, j.b, j.d, j.out1, j.out2, j.ws = nil, nil, nil, nil, nil, nil
+	normJobs.Put(j)
+}
+
+// chunk returns the element range and the number of rows of a chunk.
+func (j *normJob) chunk(i int) (lo, hi, rows int) {
+	r := normRows(j.c)
+	rows = min(r, j.rows-i*r)
+	return i * r * j.c, (i*r + rows) * j.c, rows
+}
+
+// part returns the i-th of the three result rows of a chunk.
+func (j *normJob) part(chunk, i int) []float32 { return j.ws[(3*chunk+i)*j.c:][:j.c] }
+
+func (j *normJob) stats(task, _ int) {
+	lo, hi, rows := j.chunk(task)
+	x, c := j.x[lo:hi], j.c
+	mean, m2, s1 := j.part(task, 0), j.part(task, 1), j.part(task, 2)
+	columnSums(mean, x, rows, c)
+	inv := 1 / float32(rows)
+	Scale(mean, mean, inv)
+	columnMoments(s1, m2, x, mean, rows, c)
+	for i, s := range s1 {
+		mean[i] += s * inv
+		m2[i] = max(0, m2[i]-s*s*inv)
+	}
+}
+
+func (j *normJob) statsSum(task, _ int) {
+	chunks, full := normChunks(j.rows, j.c), float64(normRows(j.c))
+	_, _, rest := j.chunk(chunks - 1)
+	lo := task * normColumns
+	hi := min(j.c, lo+normColumns)
+	var sum, m2 [normColumns]float64
+	weight := func(k int) float64 {
+		if k == chunks-1 {
+			return float64(rest)
+		}
+		return full
+	}
+	for k := range chunks {
+		n := weight(k)
+		for i, m := range j.part(k, 0)[lo:hi] {
+			sum[i] += n * float64(m)
+		}
+	}
+	for i := range sum {
+		sum[i] /= float64(j.rows)
+	}
+	for k := range chunks {
+		n := weight(k)
+		second := j.part(k, 1)[lo:hi]
+		for i, m := range j.part(k, 0)[lo:hi] {
+			d := float64(m) - sum[i]
+			m2[i] += float64(second[i]) + n*d*d
+		}
+	}
+	for i := range hi - lo {
+		j.out1[lo+i] = float32(sum[i])
+		j.out2[lo+i] = float32(m2[i] / float64(j.rows))
+	}
+}
+
+func (j *normJob) apply(task, _ int) {
+	lo, hi, rows := j.chunk(task)
+	var res []float32
+	if j.res != nil {
+		res = j.res[lo:hi]
+	}
+	normApply(j.y[lo:hi], j.x[lo:hi], res, j.a, j.b, rows, j.c, j.relu)
+}
+
+func (j *normJob) gradStats(task, _ int) {
+	lo, hi, rows := j.chunk(task)
+	var y []float32
+	if j.y != nil {
+		y = j.y[lo:hi]
+	}
+	normGradSums(j.part(task, 0), j.part(task, 1), j.dy[lo:hi], j.x[lo:hi], y, j.a, rows, j.c)
+}
+
+func (j *normJob) gradSum(task, _ int) {
+	lo := task * normColumns
+	hi := min(j.c, lo+normColumns)
+	var s1, s2 [normColumns]float64
+	for k := range normChunks(j.rows, j.c) {
+		for i, v := range j.part(k, 0)[lo:hi] {
+			s1[i] += float64(v)
+		}
+		for i, v := range j.part(k, 1)[lo:hi] {
+			s2[i] += float64(v)
+		}
+	}
+	for i := range hi - lo {
+		j.out1[lo+i] = float32(s1[i])
+		j.out2[lo+i] = float32(s2[i] * float64(j.b[lo+i]))
+	}
+}
+
+func (j *normJob) gradApply(task, _ int) {
+	lo, hi, rows := j.chunk(task)
+	var y, res []float32
+	if j.y != nil {
+		y = j.y[lo:hi]
+	}
+	if j.res != nil {
+		res = j.res[lo:hi]
+	}
+	normGradApply(j.dx[lo:hi], res, j.dy[lo:hi], j.x[lo:hi], y, j.a, j.b, j.d, rows, j.c, j.accumulate, j.accumulateRes)
+}
+
+func (j *normJob) columns(task, _ int) {
+	lo, hi, rows := j.chunk(task)
+	columnSums(j.ws[task*j.c:][:j.c], j.x[lo:hi], rows, j.c)
+}
+
+func (j *normJob) columnsSum(task, _ int) {
+	lo := task * normColumns
+	hi := min(j.c, lo+normColumns)
+	var sum [normColumns]float64
+	if j.accumulate {
+		for i, v := range j.out1[lo:hi] {
+			sum[i] = float64(v)
+		}
+	}
+	for k := range normChunks(j.rows, j.c) {
+		for i, v := range j.ws[k*j.c:][lo:hi] {
+			sum[i] += float64(v)
+		}
+	}
+	for i := range hi - lo {
+		j.out1[lo+i] = float32(sum[i])
+	}
+}

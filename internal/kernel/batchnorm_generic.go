@@ -1,0 +1,21 @@
+//go:build !amd64 || purego
+
+package kernel
+
+func columnSums(sum, x []float32, rows, c int) { columnSumsGo(sum, x, rows, c) }
+
+func columnMoments(s1, s2, x, mean []float32, rows, c int) {
+	columnMomentsGo(s1, s2, x, mean, rows, c)
+}
+
+func normApply(y, x, res, scale, shift []float32, rows, c int, relu bool) {
+	normApplyGo(y, x, res, scale, shift, rows, c, relu)
+}
+
+func normGradSums(s1, s2, dy, x, y, mean []float32, rows, c int) {
+	normGradSumsGo(s1, s2, dy, x, y, mean, rows, c)
+}
+
+func normGradApply(dx, dres, dy, x, y, a, b, d []float32, rows, c int, addDx, addRes bool) {
+	normGradApplyGo(dx, dres, dy, x, y, a, b, d, rows, c, addDx, addRes)
+}

@@ -1,0 +1,110 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+)
+
+var benchShapes = []struct {
+	name string
+	s    ConvShape
+}{
+	{"resnet18-stem", shape(64, 32, 32, 3, 64, 3, 1, 1)},
+	{"resnet18-1", shape(64, 32, 32, 64, 64, 3, 1, 1)},
+	{"resnet18-2s", shape(64, 32, 32, 64, 128, 3, 2, 1)},
+	{"resnet18-2", shape(64, 16, 16, 128, 128, 3, 1, 1)},
+	{"resnet18-3s", shape(64, 16, 16, 128, 256, 3, 2, 1)},
+	{"resnet18-3", shape(64, 8, 8, 256, 256, 3, 1, 1)},
+	{"resnet18-4s", shape(64, 8, 8, 256, 512, 3, 2, 1)},
+	{"resnet18-4", shape(64, 4, 4, 512, 512, 3, 1, 1)},
+	{"resnet18-down", shape(64, 32, 32, 64, 128, 1, 2, 0)},
+	{"resnet20-stem", shape(64, 32, 32, 3, 16, 3, 1, 1)},
+	{"resnet20-1", shape(64, 32, 32, 16, 16, 3, 1, 1)},
+	{"resnet20-2s", shape(64, 32, 32, 16, 32, 3, 2, 1)},
+	{"resnet20-2", shape(64, 16, 16, 32, 32, 3, 1, 1)},
+	{"resnet20-3", shape(64, 8, 8, 64, 64, 3, 1, 1)},
+	{"vgg-2x2", shape(64, 2, 2, 512, 512, 3, 1, 1)},
+	{"mobile-expand", shape(64, 16, 16, 64, 384, 1, 1, 0)},
+	{"mobile-project", shape(64, 16, 16, 384, 64, 1, 1, 0)},
+	{"depth-144", grouped(shape(64, 32, 32, 144, 144, 3, 1, 1), 144)},
+	{"depth-384s2", grouped(shape(64, 16, 16, 384, 384, 3, 2, 1), 384)},
+	{"width-48", shape(64, 16, 16, 48, 48, 3, 1, 1)},
+	{"width-40", shape(64, 16, 16, 40, 40, 3, 1, 1)},
+	{"width-24", shape(64, 16, 16, 24, 24, 3, 1, 1)},
+	{"width-20", shape(64, 16, 16, 20, 20, 3, 1, 1)},
+	{"width-17", shape(64, 16, 16, 17, 17, 3, 1, 1)},
+	{"mnist-1", shape(64, 28, 28, 1, 32, 3, 1, 0)},
+	{"mnist-2", shape(64, 26, 26, 32, 64, 3, 1, 0)},
+}
+
+// rate reports the best rate among the runs of f, which is what the kernel
+// reaches when nothing else runs on the machine.
+func rate(b *testing.B, flops float64, f func()) {
+	b.ReportAllocs()
+	best := time.Duration(1 << 62)
+	for b.Loop() {
+		t := time.Now()
+		f()
+		best = min(best, time.Since(t))
+	}
+	b.ReportMetric(flops/best.Seconds()/1e9, "best-GFLOP/s")
+}
+
+func BenchmarkConv(b *testing.B) {
+	p := NewPool(runtime.GOMAXPROCS(0))
+	defer p.Close()
+	r := rand.New(rand.NewPCG(1, 1))
+	for _, bs := range benchShapes {
+		s := bs.s
+		c := NewConv(s)
+		ws := make([]float32, c.Workspace())
+		x, w, y := randoms(r, s.N*s.H*s.W*s.C), randoms(r, s.O*s.C/s.Groups*s.KH*s.KW), randoms(r, s.N*s.OH*s.OW*s.O)
+		dx, dw := make([]float32, len(x)), make([]float32, len(w))
+		out := make([]float32, len(y))
+		flops := 2 * float64(s.MACs())
+		b.Run(bs.name+"/forward", func(b *testing.B) {
+			rate(b, flops, func() { c.Forward(p, out, x, w, Epilogue{}, ws) })
+		})
+		b.Run(bs.name+"/data", func(b *testing.B) {
+			rate(b, flops, func() { c.BackwardData(p, dx, y, w, false, ws) })
+		})
+		b.Run(bs.name+"/weights", func(b *testing.B) {
+			rate(b, flops, func() { c.BackwardWeights(p, dw, x, y, false, ws) })
+		})
+	}
+}
+
+func BenchmarkPeak(b *testing.B) {
+	p := NewPool(runtime.GOMAXPROCS(0))
+	defer p.Close()
+	for b.Loop() {
+		b.ReportMetric(PeakGFLOPS(p), "GFLOP/s")
+	}
+}
+
+func BenchmarkGemm(b *testing.B) {
+	p := NewPool(runtime.GOMAXPROCS(0))
+	defer p.Close()
+	r := rand.New(rand.NewPCG(1, 1))
+	for _, d := range [][3]int{{64, 10, 512}, {512, 512, 512}, {64, 4096, 4096}, {1024, 1024, 64}} {
+		m, n, k := d[0], d[1], d[2]
+		a, bb, c := randoms(r, m*k), randoms(r, k*n), make([]float32, m*n)
+		for mode := range 4 {
+			ta, tb := mode&1 != 0, mode&2 != 0
+			lda, ldb := k, n
+			if ta {
+				lda = m
+			}
+			if tb {
+				ldb = k
+			}
+			ws := make([]float32, GemmWorkspace(ta, tb, m, n, k))
+			b.Run(fmt.Sprintf("%dx%dx%d/%v-%v", m, n, k, ta, tb), func(b *testing.B) {
+				rate(b, 2*float64(m*n*k), func() { Gemm(p, ta, tb, m, n, k, 1, a, lda, bb, ldb, 0, c, n, ws) })
+			})
+		}
+	}
+}

@@ -1,0 +1,11 @@
+//go:build !amd64 || purego
+
+package kernel
+
+func supported(v variant) bool { return v == variantGo }
+
+func tile(a *tileArgs)           { tileGo(a) }
+func depthTile(a *tileArgs)      { depthTileGo(a) }
+func grad(a *gradArgs)           { gradGo(a) }
+func depthGrad(a *depthGradArgs) { depthGradGo(a) }
+

@@ -1,0 +1,230 @@
+package kernel
+
+import "slices"
+
+// pixelTable lists the output pixels of a run of images and, for every tap,
+// the input pixel that each of them reads, as offsets in elements.
+type pixelTable struct {
+	n, pitch int
+	in       []int32 // [taps][pitch], negative for padding
+	out      []int32 // [pitch], negative past the n-th
+}
+
+// phase is a set of output pixels that use the same taps. A forward
+// convolution has one phase; a gradient by data of stride s has s·s.
+type phase struct {
+	taps       int
+	full, rest pixelTable // for group images, and for the images left over
+	weights    int        // offset of its weights in a block, in K rows
+}
+
+// unit is the part of a plan that one task works on, for one block.
+type unit struct {
+	phase    int
+	group    int
+	rest     bool
+	first, n int
+}
+
+// block is a run of up to 32 output channels of one convolution group.
+type block struct {
+	in, out int // first input and output channel
+	lanes   int
+	width   int // 16 or 32
+	rows    int // packed weights before it, in floats per K row
+}
+
+// weightRow says where the K rows of packed weights come from.
+type weightRow struct{ src, dst int32 }
+
+// tilePlan is the precomputed course of one convolution direction.
+type tilePlan struct {
+	phases   []phase
+	units    []unit
+	blocks   []block
+	rows     []weightRow // source order
+	k        int         // K rows of packed weights per block, all phases
+	cin      int
+	inGroup  int // elements between groups of images
+	outGroup int
+	lane     int   // weight elements between neighbouring output channels
+	base     []int // per block: weight element of its first lane
+	byBlock  bool  // tasks run through all units of a block before the next
+	depth    bool
+}
+
+// phaseSpec describes a phase of one image to newTilePlan.
+type phaseSpec struct {
+	out  []int32
+	taps int
+	in   func(tap, pixel int) int32
+}
+
+// groupImages chooses how many images share one pixel table, so that small
+// images still fill tiles and tasks.
+func groupImages(n, pixels int) int {
+	const enough = 192
+	if pixels >= enough {
+		return 1
+	}
+	least := min(n, (enough+pixels-1)/pixels)
+	for g := least; g <= min(n, 2*least); g++ {
+		if n%g == 0 {
+			return g
+		}
+	}
+	return least
+}
+
+// unitPixels is the number of pixels of one task; a multiple of all tile
+// heights.
+const unitPixels = 480
+
+func newTilePlan(images, pixels, inImage, outImage int, specs []phaseSpec) *tilePlan {
+	pl := &tilePlan{}
+	g := groupImages(images, pixels)
+	pl.inGroup, pl.outGroup = g*inImage, g*outImage
+	for _, sp := range specs {
+		pl.phases = append(pl.phases, phase{
+			taps: sp.taps,
+			full: newPixelTable(sp, g, inImage, outImage),
+			rest: newPixelTable(sp, images%g, inImage, outImage),
+		})
+	}
+	for group := 0; group*g < images; group++ {
+		rest := (group+1)*g > images
+		for i := range pl.phases {
+			n := pl.phases[i].full.n
+			if rest {
+				n = pl.phases[i].rest.n
+			}
+			step := n
+			if n > 3*unitPixels/2 {
+				step = unitPixels
+			}
+			for f := 0; f < n; f += step {
+				pl.units = append(pl.units, unit{phase: i, group: group, rest: rest, first: f, n: min(step, n-f)})
+			}
+		}
+	}
+	return pl
+}
+
+func newPixelTable(sp phaseSpec, images, inImage, outImage int) pixelTable {
+	per := len(sp.out)
+	n := per * images
+	if n == 0 {
+		return pixelTable{}
+	}
+	t := pixelTable{n: n, pitch: n + tileSlack}
+	t.in = slices.Repeat([]int32{-1}, max(1, sp.taps*t.pitch))
+	t.out = slices.Repeat([]int32{-1}, t.pitch)
+	for i := range images {
+		for p, o := range sp.out {
+			t.out[i*per+p] = o + int32(i*outImage)
+			for tap := range sp.taps {
+				if off := sp.in(tap, p); off >= 0 {
+					t.in[tap*t.pitch+i*per+p] = off + int32(i*inImage)
+				}
+			}
+		}
+	}
+	return t
+}
+
+// channelBlocks splits the output channels of every group into blocks of 32
+// and, where 16 or fewer are left, one of 16.
+func channelBlocks(groups, in, out int) []block {
+	var blocks []block
+	rows := 0
+	for g := range groups {
+		for o := 0; o < out; {
+			b := block{in: g * in, out: g*out + o, lanes: min(32, out-o), width: 32, rows: rows}
+			if b.lanes <= 16 {
+				b.width = 16
+			}
+			blocks = append(blocks, b)
+			rows += b.width
+			o += b.lanes
+		}
+	}
+	return blocks
+}
+
+// packedRows returns the width of all blocks together.
+func packedRows(blocks []block) int {
+	last := blocks[len(blocks)-1]
+	return last.rows + last.width
+}
+
+// pack writes the weights of block b as [k][width].
+func (pl *tilePlan) pack(b int, dst, w []float32) {
+	bl := &pl.blocks[b]
+	packRows(dst[bl.rows*pl.k:][:bl.width*pl.k], w[pl.base[b]:], pl.rows, bl.width, bl.lanes, pl.lane)
+}
+
+func packRows(dst, w []float32, rows []weightRow, width, lanes, lane int) {
+	for _, r := range rows {
+		d := dst[int(r.dst)*width:][:width]
+		i := int(r.src)
+		for l := range d[:lanes] {
+			d[l] = w[i]
+			i += lane
+		}
+		clear(d[lanes:])
+	}
+}
+
+// packedSize returns the number of floats that the packed weights need.
+func (pl *tilePlan) packedSize() int { return packedRows(pl.blocks) * max(1, pl.k) }
+
+func (pl *tilePlan) tasks() int { return len(pl.units) * len(pl.blocks) }
+
+// run computes one task: one unit of pixels times one block of channels.
+func (pl *tilePlan) run(task int, y, x, packed []float32, zero []float32, ep *Epilogue) {
+	u, b := task/len(pl.blocks), task%len(pl.blocks)
+	if pl.byBlock {
+		b, u = task/len(pl.units), task%len(pl.units)
+	}
+	un, bl := &pl.units[u], &pl.blocks[b]
+	ph := &pl.phases[un.phase]
+	t := &ph.full
+	if un.rest {
+		t = &ph.rest
+	}
+	yo := un.group*pl.outGroup + bl.out
+	a := tileArgs{
+		x:     &x[un.group*pl.inGroup+bl.in],
+		zero:  &zero[0],
+		in:    &t.in[min(un.first, len(t.in)-1)],
+		out:   &t.out[un.first],
+		w:     &packed[bl.rows*pl.k+min(ph.weights, max(0, pl.k-1))*bl.width],
+		y:     &y[yo],
+		pitch: t.pitch,
+		taps:  ph.taps,
+		cin:   pl.cin,
+		n:     un.n,
+		lanes: bl.lanes,
+		width: bl.width,
+		lo:    -inf32,
+		hi:    inf32,
+	}
+	if ep.Bias != nil {
+		a.bias = &ep.Bias[bl.out]
+	}
+	if ep.Residual != nil {
+		a.res = &ep.Residual[yo]
+	}
+	if ep.Clip {
+		a.lo, a.hi = ep.Min, ep.Max
+	}
+	if pl.depth {
+		depthTile(&a)
+	} else {
+		tile(&a)
+	}
+}
+
+func sortRows(rows []weightRow) {
+	slices.SortFunc(rows, func(a, b weightRow) int { return int(a.src) - int(b.src) })
+}

@@ -1,0 +1,43 @@
+package kernel
+
+import "math"
+
+// Exp computes dst[i] = exp(a[i]).
+func Exp(dst, a []float32) { expGo(dst, a) }
+
+// Sigmoid computes dst[i] = 1 / (1 + exp(-a[i])).
+func Sigmoid(dst, a []float32) { sigmoidGo(dst, a) }
+
+// Tanh computes dst[i] = tanh(a[i]).
+func Tanh(dst, a []float32) { tanhGo(dst, a) }
+
+// Erf computes dst[i] = erf(a[i]) = 2/√π ∫₀^a exp(-t²) dt.
+func Erf(dst, a []float32) { erfGo(dst, a) }
+
+func expGo(dst, a []float32) {
+	a = a[:len(dst)]
+	for i, v := range a {
+		dst[i] = float32(math.Exp(float64(v)))
+	}
+}
+
+func sigmoidGo(dst, a []float32) {
+	a = a[:len(dst)]
+	for i, v := range a {
+		dst[i] = float32(1 / (1 + math.Exp(-float64(v))))
+	}
+}
+
+func tanhGo(dst, a []float32) {
+	a = a[:len(dst)]
+	for i, v := range a {
+		dst[i] = float32(math.Tanh(float64(v)))
+	}
+}
+
+func erfGo(dst, a []float32) {
+	a = a[:len(dst)]
+	for i, v := range a {
+		dst[i] = float32(math.Erf(float64(v)))
+	}
+}

@@ -1,0 +1,134 @@
+package onnxio
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// WriteFileAtomic makes path hold what write writes, all of it or nothing: it writes a temporary file in the same
+// directory, syncs and renames it. On an error the temporary file is removed and an existing file stays as it was.
+// A path that exists and is not a regular file is refused; a symbolic link is followed and its target replaced. An
+// existing file's permissions are kept.
+//
+// Errors start with path.
+func WriteFileAtomic(path string, write func(io.Writer) error) error {
+	f, err := stageFile(path, write)
+	if err != nil {
+		return err
+	}
+	return commitAll([]*stagedFile{f})
+}
+
+// stagedFile is a file that is written and synced under a temporary name beside its own.
+type stagedFile struct {
+	name   string // as given by the user
+	path   string // with symbolic links resolved
+	temp   string
+	placed bool
+}
+
+// stageFile writes the temporary file.
+func stageFile(name string, write func(io.Writer) error) (*stagedFile, error) {
+	s := &stagedFile{name: name, path: name}
+	if err := s.write(write); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return s, nil
+}
+
+func (s *stagedFile) write(write func(io.Writer) error) error {
+	if target, err := filepath.EvalSymlinks(s.path); err == nil {
+		s.path = target
+	}
+	old, err := os.Stat(s.path)
+	switch {
+	case err == nil && !old.Mode().IsRegular():
+		return errors.New("exists and is not a regular file")
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return plain(err)
+	}
+	f, err := createTemp(s.path)
+	if err != nil {
+		return plain(err)
+	}
+	s.temp = f.Name()
+	if err := fill(f, old, write); err != nil {
+		os.Remove(s.temp)
+		var pe *os.PathError
+		if errors.As(err, &pe) && pe.Path == s.temp {
+			return pe.Err
+		}
+		return err
+	}
+	return nil
+}
+
+// commitAll gives the files their names, in order; on an error it removes those that have none yet.
+func commitAll(files []*stagedFile) error {
+	defer discard(files)
+	for _, s := range files {
+		if err := os.Rename(s.temp, s.path); err != nil {
+			var le *os.LinkError
+			if errors.As(err, &le) {
+				err = le.Err
+			}
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		s.placed = true
+		syncDir(filepath.Dir(s.path))
+	}
+	return nil
+}
+
+// discard removes the temporary files that have not got their names.
+func discard(files []*stagedFile) {
+	for _, s := range files {
+		if !s.placed {
+			os.Remove(s.temp)
+		}
+	}
+}
+
+// createTemp creates a file beside path with the permissions that a new file gets.
+func createTemp(path string) (*os.File, error) {
+	dir, base := filepath.Split(path)
+	for i := 0; ; i++ {
+		name := filepath.Join(dir, fmt.Sprintf(".%s.%d.%d.tmp", base, os.Getpid(), i))
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if err == nil || !errors.Is(err, os.ErrExist) || i == 10000 {
+			return f, err
+		}
+	}
+}
+
+// fill writes, syncs and closes f.
+func fill(f *os.File, old os.FileInfo, write func(io.Writer) error) (err error) {
+	defer func() {
+		err = errors.Join(err, f.Close())
+	}()
+	if old != nil {
+		if err := f.Chmod(old.Mode().Perm()); err != nil {
+			return err
+		}
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	if err := write(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// syncDir makes a rename durable, on file systems that can sync a directory.
+func syncDir(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		d.Sync()
+		d.Close()
+	}
+}

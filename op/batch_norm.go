@@ -1,0 +1,288 @@
+package op
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/onnxprune/onnxprune/internal/kernel"
+)
+
+// batchNorm normalises the channels of x [N,C,D1,…]: y = act((x−μ)/√(σ²+ε)·s + b
+// + r), with act the identity or relu and r an optional residual. μ and σ² are
+// the running statistics, or those of the batch over all axes but 1.
+type batchNorm struct {
+	epsilon, momentum float32
+	relu              bool
+	inputs, outputs   int
+	// always is set where the file itself asks for the batch's statistics.
+	always bool
+	// training is set where the plan may use the batch's statistics.
+	training bool
+	// Per channel, of the last forward pass.
+	mean, invstd, scale, shift []float32
+}
+
+func (f *batchNorm) Infer(in []*Tensor) ([]*Tensor, error) {
+	if err := wantInputs(in, 5, f.inputs); err != nil {
+		return nil, err
+	}
+	if err := wantFloats(in); err != nil {
+		return nil, err
+	}
+	x := in[0].Shape
+	if len(x) < 2 || x[1] == 0 {
+		return nil, fmt.Errorf("input has shape %s, wants channels on axis 1", ShapeString(x))
+	}
+	for i, name := range []string{"scale", "bias", "mean", "variance"} {
+		if s := in[1+i].Shape; !EqualShape(s, x[1:2]) {
+			return nil, fmt.Errorf("%s has shape %s, wants [%d]", name, ShapeString(s), x[1])
+		}
+	}
+	if r := f.residual(in); r != nil && !EqualShape(r.Shape, x) {
+		return nil, fmt.Errorf("residual has shape %s, wants %s", ShapeString(r.Shape), ShapeString(x))
+	}
+	out := []*Tensor{Info(in[0].Type, x...)}
+	for i := 1; i < f.outputs; i++ {
+		out = append(out, Info(in[2+i].Type, x[1]))
+	}
+	return out, nil
+}
+
+func (f *batchNorm) residual(in []*Tensor) *Tensor {
+	if len(in) > 5 {
+		return in[5]
+	}
+	return nil
+}
+
+func (f *batchNorm) Layouts(in []*Tensor) (want, out []Layout) {
+	want = make([]Layout, len(in))
+	want[0] = inner(in[0])
+	if len(in) > 5 {
+		want[5] = want[0]
+	}
+	out = make([]Layout, f.outputs)
+	out[0] = want[0]
+	return want, out
+}
+
+func (f *batchNorm) Links(in, out []*Tensor) []Link {
+	channel := Link{{0, 1}, {1, 0}, {2, 0}, {3, 0}, {4, 0}, {^0, 1}}
+	batch := Link{{0, 0}, {^0, 0}}
+	for i := 1; i < f.outputs; i++ {
+		channel = append(channel, AxisRef{^i, 0})
+	}
+	if f.residual(in) != nil {
+		channel = append(channel, AxisRef{5, 1})
+		batch = append(batch, AxisRef{5, 0})
+	}
+	if f.always || f.training {
+		return []Link{channel}
+	}
+	return []Link{batch, channel}
+}
+
+func (f *batchNorm) Prepare(in, out []*Tensor, training bool) (int, error) {
+	for _, i := range []int{0, 5} {
+		if i < len(in) {
+			if err := wantInner(i, in[i]); err != nil {
+				return 0, err
+			}
+		}
+	}
+	c := in[0].Shape[1]
+	state := make([]float32, 4*c)
+	f.mean, f.invstd, f.scale, f.shift = state[:c], state[c:2*c], state[2*c:3*c], state[3*c:]
+	return 5*c + kernel.BatchNormWorkspace(in[0].Size()/c, c), nil
+}
+
+// batch reports whether the pass uses the statistics of the batch.
+func (f *batchNorm) batch(c *Context) bool {
+	if c == nil {
+		return f.always
+	}
+	return !c.FreezeNorm && (f.always || c.Training)
+}
+
+func (f *batchNorm) Forward(c *Context, in, out []*Tensor) error {
+	if f.mean == nil {
+		if _, err := f.Prepare(in, out, false); err != nil {
+			return err
+		}
+	}
+	x, ch := in[0], in[0].Shape[1]
+	rows := x.Size() / ch
+	variance := f.invstd
+	if f.batch(c) && rows > 0 {
+		kernel.BatchNormStats(c.pool(), f.mean, variance, x.F, rows, ch, c.scratch(kernel.BatchNormWorkspace(rows, ch)))
+		f.running(c, in, out, variance, rows)
+	} else {
+		copy(f.mean, in[3].F)
+		copy(variance, in[4].F)
+		for i := 1; i < f.outputs; i++ {
+			copy(out[i].F, in[2+i].F)
+		}
+	}
+	for k := range f.mean {
+		s := 1 / math.Sqrt(float64(variance[k])+float64(f.epsilon))
+		f.invstd[k] = float32(s)
+		s *= float64(in[1].F[k])
+		f.scale[k] = float32(s)
+		f.shift[k] = float32(float64(in[2].F[k]) - float64(f.mean[k])*s)
+	}
+	if rows == 0 {
+		return nil
+	}
+	var residual []float32
+	if r := f.residual(in); r != nil {
+		residual = r.F
+	}
+	kernel.BatchNormApply(c.pool(), out[0].F, x.F, f.scale, f.shift, residual, f.relu, rows, ch)
+	return nil
+}
+
+// running moves the running statistics towards those of the batch. Training
+// keeps the unbiased variance, as PyTorch does; outside training the outputs
+// follow the ONNX operator, which has the biased one.
+func (f *batchNorm) running(c *Context, in, out []*Tensor, variance []float32, rows int) {
+	training := c != nil && c.Training
+	unbiased := 1.0
+	if training && rows > 1 {
+		unbiased = float64(rows) / float64(rows-1)
+	}
+	m := float64(f.momentum)
+	for k := range variance {
+		mean := float32(float64(in[3].F[k])*m + float64(f.mean[k])*(1-m))
+		v := float32(float64(in[4].F[k])*m + float64(variance[k])*unbiased*(1-m))
+		if training {
+			in[3].F[k], in[4].F[k] = mean, v
+		}
+		if f.outputs > 1 {
+			out[1].F[k] = mean
+		}
+		if f.outputs > 2 {
+			out[2].F[k] = v
+		}
+	}
+}
+
+// Reads: the statistics of the forward pass are kept by the operator.
+func (f *batchNorm) Reads() (in, out uint32) {
+	if f.relu {
+		out = 1
+	}
+	return 1<<0 | 1<<1, out
+}
+
+func (f *batchNorm) Accumulates() {}
+
+// Backward: with dy' = dy where y > 0 (all of dy without relu), n elements per
+// channel, x̂ = (x−μ)/σ and a = s/σ,
+//
+//	db = Σ dy',  ds = Σ dy'·x̂,  dr = dy',  dx = a·dy'                       (running statistics)
+//	                                       dx = a·(dy' − db/n − x̂·ds/n)     (statistics of the batch)
+func (f *batchNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
+	x, dy, ch := in[0], dout[0].F, in[0].Shape[1]
+	rows := x.Size() / ch
+	dx, dres := din[0], f.residual(din)
+	batch := f.batch(c)
+	var y []float32
+	if f.relu {
+		y = out[0].F
+	}
+	ws := c.scratch(5*ch + kernel.BatchNormWorkspace(rows, ch))
+	db, ds, a, b, d := ws[:ch], ws[ch:2*ch], ws[2*ch:3*ch], ws[3*ch:4*ch], ws[4*ch:5*ch]
+	if din[1] != nil || din[2] != nil || batch && dx != nil {
+		kernel.BatchNormGradStats(c.pool(), db, ds, dy, x.F, y, f.mean, f.invstd, rows, ch, ws[5*ch:])
+		deliver(din[1], ds)
+		deliver(din[2], db)
+	}
+	if dx == nil {
+		if dres != nil {
+			passRelu(c, dres, dy, y)
+		}
+		return nil
+	}
+	n := float64(rows)
+	for k := range a {
+		s := float64(in[1].F[k]) * float64(f.invstd[k])
+		a[k], b[k], d[k] = float32(s), 0, 0
+		if batch {
+			slope := -s * float64(f.invstd[k]) * float64(ds[k]) / n
+			b[k] = float32(slope)
+			d[k] = float32(-s*float64(db[k])/n - slope*float64(f.mean[k]))
+		}
+	}
+	var r []float32
+	if dres != nil {
+		r = dres.F
+	}
+	kernel.BatchNormGradApply(c.pool(), dx.F, r, dy, x.F, y, a, b, d, dx.Acc, dres != nil && dres.Acc, rows, ch)
+	return nil
+}
+
+// deliver writes or adds a gradient that was computed aside.
+func deliver(dst *Tensor, v []float32) {
+	switch {
+	case dst == nil:
+	case dst.Acc:
+		kernel.Add(dst.F, dst.F, v)
+	default:
+		copy(dst.F, v)
+	}
+}
+
+// passRelu writes or adds dy where y > 0, or all of dy if y is nil.
+func passRelu(c *Context, dst *Tensor, dy, y []float32) {
+	c.Parallel(len(dy), 1, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			g := dy[i]
+			if y != nil && y[i] <= 0 {
+				g = 0
+			}
+			if dst.Acc {
+				g += dst.F[i]
+			}
+			dst.F[i] = g
+		}
+	})
+}
+
+// refBatchNorm is the definition, in two passes; the residual, if any, is
+// input 5. batch selects the statistics of the batch.
+func refBatchNorm(in []*Array, epsilon, momentum float64, batch bool) (y, mean, variance *Array) {
+	x, c := in[0], in[0].Shape[1]
+	y = NewArray(x.Shape...)
+	mean, variance = NewArray(c), NewArray(c)
+	for k := 0; k < c; k++ {
+		mu, v := in[3].V[k], in[4].V[k]
+		if batch {
+			n, sum, sq := 0.0, 0.0, 0.0
+			Each(x.Shape, func(i []int) {
+				if i[1] == k {
+					n++
+					sum += x.V[x.At(i...)]
+				}
+			})
+			mu = sum / n
+			Each(x.Shape, func(i []int) {
+				if i[1] == k {
+					sq += math.Pow(x.V[x.At(i...)]-mu, 2)
+				}
+			})
+			v = sq / n
+		}
+		mean.V[k] = in[3].V[k]*momentum + mu*(1-momentum)
+		variance.V[k] = in[4].V[k]*momentum + v*(1-momentum)
+		Each(x.Shape, func(i []int) {
+			if i[1] == k {
+				o := x.At(i...)
+				y.V[o] = (x.V[o]-mu)/math.Sqrt(v+epsilon)*in[1].V[k] + in[2].V[k]
+				if len(in) > 5 && in[5] != nil {
+					y.V[o] += in[5].V[o]
+				}
+			}
+		})
+	}
+	return y, mean, variance
+}

@@ -1,0 +1,256 @@
+package op
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/onnxprune/onnxprune/internal/kernel"
+)
+
+// Conv: y[n,o,q] = b[o] + Σ w[o,c,t]·x[n, g·C/G+c, q·stride−pad+t·dilation], the
+// sum over the channels c of group g = o/(O/G) and the taps t that fall inside
+// the input. x [N,C,L] or [N,C,H,W], w [O,C/G,k…], b [O], y [N,O,…].
+// https://onnx.ai/onnx/operators/onnx__Conv.html
+func init() {
+	Register(Def{
+		Name: "Conv", Since: 1, Weights: []int{1}, Params: []int{1, 2},
+		New: func(n Node) (Op, error) {
+			g, err := newConvForm(n)
+			if err != nil {
+				return nil, err
+			}
+			return &conv{*g}, nil
+		},
+		Reference: refConv,
+		Cases: []Case{
+			{In: []Arg{Rand(2, 3, 6, 7), Rand(5, 3, 3, 3), Rand(5)}, Attrs: Attrs{"pads": IntsAttr(1, 1, 1, 1)}},
+			{Name: "no-bias", Opset: 7, In: []Arg{Rand(2, 4, 5, 5), Rand(6, 4, 1, 1)}, Attrs: Attrs{"kernel_shape": IntsAttr(1, 1)}},
+			{Name: "strides", In: []Arg{Rand(1, 3, 9, 8), Rand(4, 3, 3, 5), Rand(4)},
+				Attrs: Attrs{"strides": IntsAttr(2, 3), "pads": IntsAttr(1, 2, 1, 2)}},
+			{Name: "asymmetric", In: []Arg{Rand(1, 2, 5, 6), Rand(3, 2, 3, 2)},
+				Attrs: Attrs{"pads": IntsAttr(0, 2, 1, 0), "strides": IntsAttr(2, 1)}},
+			{Name: "dilations", In: []Arg{Rand(1, 2, 9, 7), Rand(3, 2, 3, 2), Rand(3)},
+				Attrs: Attrs{"dilations": IntsAttr(2, 3), "pads": IntsAttr(2, 1, 2, 1)}},
+			{Name: "groups", In: []Arg{Rand(2, 6, 5, 4), Rand(9, 2, 3, 3), Rand(9)},
+				Attrs: Attrs{"group": IntAttr(3), "pads": IntsAttr(1, 1, 1, 1)}},
+			{Name: "depthwise", In: []Arg{Rand(2, 5, 6, 5), Rand(5, 1, 3, 3), Rand(5)},
+				Attrs: Attrs{"group": IntAttr(5), "strides": IntsAttr(2, 2), "pads": IntsAttr(1, 1, 1, 1)}},
+			{Name: "multiplier", In: []Arg{Rand(1, 3, 4, 5), Rand(6, 1, 3, 3)}, Attrs: Attrs{"group": IntAttr(3)}},
+			{Name: "same-upper", Opset: 11, In: []Arg{Rand(1, 2, 7, 6), Rand(3, 2, 4, 3)},
+				Attrs: Attrs{"auto_pad": StringAttr("SAME_UPPER"), "strides": IntsAttr(2, 2)}},
+			{Name: "same-lower", In: []Arg{Rand(1, 2, 7, 6), Rand(3, 2, 4, 2)},
+				Attrs: Attrs{"auto_pad": StringAttr("SAME_LOWER"), "strides": IntsAttr(2, 1)}},
+			{Name: "valid", In: []Arg{Rand(1, 2, 5, 6), Rand(3, 2, 2, 3)}, Attrs: Attrs{"auto_pad": StringAttr("VALID")}},
+			{Name: "1d", Opset: 22, In: []Arg{Rand(2, 3, 11), Rand(4, 3, 3), Rand(4)},
+				Attrs: Attrs{"pads": IntsAttr(2, 0), "strides": IntsAttr(2), "dilations": IntsAttr(2)}},
+			{Name: "1d-depthwise", In: []Arg{Rand(2, 4, 9), Rand(4, 1, 5)}, Attrs: Attrs{"group": IntAttr(4), "pads": IntsAttr(2, 2)}},
+			{Name: "wide", In: []Arg{Rand(1, 19, 4, 4), Rand(37, 19, 3, 3), Rand(37)}, Attrs: Attrs{"pads": IntsAttr(1, 1, 1, 1)}},
+			{Name: "one-channel", In: []Arg{Rand(2, 1, 5, 5), Rand(1, 1, 3, 3)}, Attrs: Attrs{"pads": IntsAttr(1, 1, 1, 1)}},
+		},
+	})
+}
+
+// convForm is what every convolution node has: its attributes, the checks of
+// its inputs and the kernel made for its shape.
+type convForm struct {
+	window window
+	group  int
+	inputs int
+	k      *kernel.Conv
+}
+
+func newConvForm(n Node) (*convForm, error) {
+	r := &reader{n: n}
+	f := &convForm{window: readWindow(r), group: r.Int("group", 1), inputs: 3}
+	if f.group < 1 || f.group > math.MaxInt32 {
+		r.keep(fmt.Errorf("attribute %q is %d, wants at least 1", "group", f.group))
+	}
+	f.window.ceil = false
+	return f, r.err
+}
+
+// grouped says how many equal groups the channels must form.
+func (f *convForm) grouped() string {
+	if f.group == 1 {
+		return ""
+	}
+	return fmt.Sprintf(" in %d groups", f.group)
+}
+
+// geometry checks the inputs and lays the window over the input.
+func (f *convForm) geometry(in []*Tensor) ([]axisWindow, error) {
+	if err := wantInputs(in, 2, f.inputs); err != nil {
+		return nil, err
+	}
+	if err := wantFloats(in); err != nil {
+		return nil, err
+	}
+	x, w := in[0].Shape, in[1].Shape
+	if len(x) < 3 || len(x) > 4 {
+		return nil, fmt.Errorf("input has shape %s, wants rank 3 or 4: only convolutions of 1 and 2 spatial axes are supported", ShapeString(x))
+	}
+	if len(w) != len(x) {
+		return nil, fmt.Errorf("weight %s has rank %d, input %s has rank %d", ShapeString(w), len(w), ShapeString(x), len(x))
+	}
+	if x[1]%f.group != 0 || x[1]/f.group != w[1] {
+		return nil, fmt.Errorf("weight %s wants %d input channels%s, input has %d", ShapeString(w), w[1]*f.group, f.grouped(), x[1])
+	}
+	if w[0] == 0 || w[1] == 0 || w[0]%f.group != 0 {
+		return nil, fmt.Errorf("weight %s has %d output channels, wants a positive number%s", ShapeString(w), w[0], f.grouped())
+	}
+	if b := in[2:]; len(b) > 0 && b[0] != nil && !EqualShape(b[0].Shape, w[:1]) {
+		return nil, fmt.Errorf("bias has shape %s, wants [%d]", ShapeString(b[0].Shape), w[0])
+	}
+	if f.window.kernel != nil && !EqualShape(f.window.kernel, w[2:]) {
+		return nil, fmt.Errorf("attribute %q is %s, weight is %s", "kernel_shape", ShapeString(f.window.kernel), ShapeString(w))
+	}
+	return f.window.axes(x[2:], w[2:])
+}
+
+func (f *convForm) Infer(in []*Tensor) ([]*Tensor, error) {
+	ax, err := f.geometry(in)
+	if err != nil {
+		return nil, err
+	}
+	y := []int{in[0].Shape[0], in[1].Shape[0]}
+	for _, a := range ax {
+		y = append(y, a.out)
+	}
+	if err := checkSize(y); err != nil {
+		return nil, err
+	}
+	return []*Tensor{Info(in[0].Type, y...)}, nil
+}
+
+func (f *convForm) Prepare(in, out []*Tensor, training bool) (int, error) {
+	ax, err := f.geometry(in)
+	if err != nil {
+		return 0, err
+	}
+	if err := wantInner(0, in[0]); err != nil {
+		return 0, err
+	}
+	if in[0].Size() == 0 {
+		return 0, fmt.Errorf("input has shape %s, wants at least one element", ShapeString(in[0].Shape))
+	}
+	h, w := plane(ax)
+	f.k = kernel.NewConv(kernel.ConvShape{
+		N: in[0].Shape[0], C: in[0].Shape[1], O: in[1].Shape[0], Groups: f.group,
+		H: h.in, KH: h.kernel, OH: h.out, StrideH: h.stride, DilH: h.dil, PadTop: h.begin,
+		W: w.in, KW: w.kernel, OW: w.out, StrideW: w.stride, DilW: w.dil, PadLeft: w.begin,
+	})
+	return f.k.Workspace(), nil
+}
+
+func (f *convForm) Layouts(in []*Tensor) (want, out []Layout) {
+	want = make([]Layout, len(in))
+	want[0] = ChannelsLast
+	if len(in) > 3 {
+		want[3] = ChannelsLast
+	}
+	return want, []Layout{ChannelsLast}
+}
+
+func (f *convForm) MACs(in, out []*Tensor) int64 {
+	w := in[1].Shape
+	return int64(out[0].Size()) * int64(Size(w[1:]))
+}
+
+// Links joins a filter with its bias and output channel and, for an ordinary
+// or depthwise convolution, the channels of input and weight. The channels of
+// other grouped convolutions are in no link: their groups must stay equal.
+func (f *convForm) Links(in, out []*Tensor) []Link {
+	links := []Link{{{0, 0}, {^0, 0}}}
+	produced := Link{{1, 0}}
+	for i := 2; i < len(in); i++ {
+		if in[i] != nil {
+			produced = append(produced, AxisRef{i, i - 2})
+		}
+	}
+	produced = append(produced, AxisRef{^0, 1})
+	if len(in) > 3 && in[3] != nil {
+		links[0] = append(links[0], AxisRef{3, 0})
+	}
+	switch {
+	case f.group == 1:
+		links = append(links, Link{{0, 1}, {1, 1}}, produced)
+	case f.group == in[0].Shape[1] && f.group == in[1].Shape[0]:
+		links = append(links, append(Link{{0, 1}}, produced...))
+	}
+	return links
+}
+
+// Resize keeps a depthwise convolution depthwise.
+func (f *convForm) Resize(in []*Tensor) Attrs {
+	if c := in[0].Shape[1]; f.group > 1 && in[1].Shape[1] == 1 && in[1].Shape[0] == c {
+		return Attrs{"group": IntAttr(c)}
+	}
+	return nil
+}
+
+func (f *convForm) forward(c *Context, in, out []*Tensor, e kernel.Epilogue) error {
+	if f.k == nil {
+		if _, err := f.Prepare(in, out, false); err != nil {
+			return err
+		}
+	}
+	if len(in) > 2 && in[2] != nil {
+		e.Bias = in[2].F
+	}
+	f.k.Forward(c.pool(), out[0].F, in[0].F, in[1].F, e, c.scratch(f.k.Workspace()))
+	return nil
+}
+
+type conv struct{ convForm }
+
+func (f *conv) Forward(c *Context, in, out []*Tensor) error {
+	return f.forward(c, in, out, kernel.Epilogue{})
+}
+
+func (f *conv) Reads() (in, out uint32) { return 1<<0 | 1<<1, 0 }
+
+func (f *conv) Accumulates() {}
+
+func (f *conv) Backward(c *Context, in, out, dout, din []*Tensor) error {
+	dy, ws := dout[0], c.scratch(f.k.Workspace())
+	if dx := din[0]; dx != nil {
+		f.k.BackwardData(c.pool(), dx.F, dy.F, in[1].F, dx.Acc, ws)
+	}
+	if dw := din[1]; dw != nil {
+		f.k.BackwardWeights(c.pool(), dw.F, in[0].F, dy.F, dw.Acc, ws)
+	}
+	if len(din) > 2 && din[2] != nil {
+		o := dy.Shape[1]
+		kernel.ColumnSums(c.pool(), din[2].F, dy.F, dy.Size()/o, o, din[2].Acc)
+	}
+	return nil
+}
+
+func refConv(n Node, in []*Array) []*Array {
+	x, w := in[0], in[1]
+	k := len(x.Shape) - 2
+	begin, _, stride, dil, spatial := refWindow(n, x.Shape[2:], w.Shape[2:])
+	group := (&reader{n: n}).Int("group", 1)
+	y := NewArray(append([]int{x.Shape[0], w.Shape[0]}, spatial...)...)
+	perGroup := w.Shape[0] / group
+	Each(y.Shape, func(q []int) {
+		sum := 0.0
+		if len(in) > 2 && in[2] != nil {
+			sum = in[2].V[q[1]]
+		}
+		Each(w.Shape[1:], func(t []int) {
+			xi := []int{q[0], q[1]/perGroup*w.Shape[1] + t[0]}
+			for a := 0; a < k; a++ {
+				p := q[2+a]*stride[a] - begin[a] + t[1+a]*dil[a]
+				if p < 0 || p >= x.Shape[2+a] {
+					return
+				}
+				xi = append(xi, p)
+			}
+			wi := append([]int{q[1]}, t...)
+			sum += x.V[x.At(xi...)] * w.V[w.At(wi...)]
+		})
+		y.V[y.At(q...)] = sum
+	})
+	return []*Array{y}
+}

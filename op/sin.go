@@ -1,0 +1,18 @@
+package op
+
+import "math"
+
+// Sin: y = sin x; dx = dy·cos x.
+// https://onnx.ai/onnx/operators/onnx__Sin.html
+func init() {
+	registerUnary("Sin", 7, func(*reader) elementFunc {
+		return elementFunc{
+			ref:    math.Sin,
+			fwd:    each(func(x float32) float32 { return float32(math.Sin(float64(x))) }),
+			grad:   eachGrad(func(x, _ float32) float32 { return float32(math.Cos(float64(x))) }),
+			readsX: true,
+		}
+	},
+		Case{In: []Arg{RandIn(-5, 5, 2, 5, 3, 7)}},
+	)
+}

@@ -1,0 +1,102 @@
+package prune
+
+import (
+	"github.com/onnxprune/onnxprune/data"
+	"github.com/onnxprune/onnxprune/internal/kernel"
+)
+
+// BiP is bi-level pruning (Zhang et al., NeurIPS 2022, "Advancing Model Pruning via
+// Bi-level Optimization", algorithm 1). Every iteration makes
+//
+//	lower: θ ← θ − α·(m⊙g + λθ)                 on a batch, mask fixed
+//	upper: s ← s − β·(θ⊙g − (1/γ)·m⊙g⊙g)        on another batch
+//	       m ← 1 at the k largest |s|, else 0
+//
+// with g = ∇_z ℓ(z) at z = m⊙θ, SGD with momentum in both, and both rates on a
+// cosine to 0: two forward and backward passes. Scores start at the weights, so
+// that the first mask is that of magnitude pruning. Masked weights are not
+// updated and hold no momentum.
+type BiP struct {
+	t        *Trainer
+	scores   [][]float32
+	momenta  [][]float32
+	selector *Selector
+	keep     int
+	before   [][]float32
+}
+
+// NewBiP starts from the trainer's present weights with their magnitudes' mask.
+func NewBiP(t *Trainer) *BiP {
+	b := &BiP{t: t, selector: t.Masks.selector(t.Pool), keep: t.Masks.Keep(t.Config.Ratio)}
+	for _, l := range t.Masks.Layers {
+		b.scores = append(b.scores, append([]float32(nil), l.Theta...))
+		b.momenta = append(b.momenta, make([]float32, len(l.Theta)))
+		b.before = append(b.before, make([]float32, len(l.Theta)))
+	}
+	b.project()
+	return b
+}
+
+// project moves the mask to the top k scores.
+func (b *BiP) project() {
+	b.selector.Select(b.scores, b.t.Masks.masks(), b.keep)
+	for _, l := range b.t.Masks.Layers {
+		b.t.chunks(len(l.Z), func(lo, hi int) { kernel.MulMask(l.Z[lo:hi], l.Theta[lo:hi], l.Mask[lo:hi]) })
+	}
+}
+
+// Run trains weights and masks for the configured epochs.
+func (b *BiP) Run() error {
+	t := b.t
+	if err := t.epochEnd(0, 0, 0); err != nil {
+		return err
+	}
+	for epoch := 1; epoch <= t.Config.Epochs; epoch++ {
+		for i, l := range t.Masks.Layers {
+			copy(b.before[i], l.Mask)
+		}
+		mean, err := t.epoch(epoch, b.upper)
+		if err != nil {
+			return err
+		}
+		if err := t.epochEnd(epoch, mean, b.changed()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// upper is the step of the scores on a batch of the second stream.
+func (b *BiP) upper(batch *data.Batch) (float64, error) {
+	t := b.t
+	loss, err := t.gradients(batch)
+	if err != nil || !finite(loss) {
+		return loss, err
+	}
+	lr := float32(t.Config.MaskLR * t.cosine())
+	for i, l := range t.Masks.Layers {
+		grad := t.plan.Grad(l.Name)
+		if grad == nil {
+			continue
+		}
+		g, s, mom := grad.F, b.scores[i], b.momenta[i]
+		t.chunks(len(s), func(lo, hi int) {
+			kernel.BiPScore(s[lo:hi], mom[lo:hi], l.Theta[lo:hi], g[lo:hi], l.Mask[lo:hi], lr, float32(t.Config.Momentum), float32(1/t.Config.Gamma))
+		})
+	}
+	b.project()
+	return loss, nil
+}
+
+// changed is the fraction of mask elements that moved since the epoch began.
+func (b *BiP) changed() float64 {
+	n := 0
+	for i, l := range b.t.Masks.Layers {
+		for j, v := range l.Mask {
+			if v != b.before[i][j] {
+				n++
+			}
+		}
+	}
+	return float64(n) / float64(b.t.Masks.total)
+}

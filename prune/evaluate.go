@@ -1,0 +1,135 @@
+package prune
+
+import (
+	"errors"
+	"io"
+	"math"
+	"time"
+
+	"github.com/onnxprune/onnxprune/data"
+	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/op"
+)
+
+// evalBatch is the number of samples of an evaluation step.
+const evalBatch = 200
+
+// EvalBatch returns the batch size for an evaluation of n samples.
+func EvalBatch(n int) int { return min(evalBatch, n) }
+
+// Score is the quality of a model on a dataset. Top1 and Top5 are fractions in
+// [0,1], of classification only.
+type Score struct {
+	Loss            float64 `json:"loss"`
+	Top1            float64 `json:"top1"`
+	Top5            float64 `json:"top5"`
+	Samples         int     `json:"samples"`
+	Seconds         float64 `json:"-"`
+	ImagesPerSecond float64 `json:"images_per_second"`
+	// Classes marks a score with Top1 and Top5.
+	Classes bool `json:"-"`
+}
+
+// better reports whether s is to be preferred: higher top-1, then lower loss.
+func (s *Score) better(o *Score) bool {
+	if o == nil {
+		return true
+	}
+	if s.Classes && s.Top1 != o.Top1 {
+		return s.Top1 > o.Top1
+	}
+	return s.Loss < o.Loss || math.IsNaN(o.Loss) && !math.IsNaN(s.Loss)
+}
+
+// Evaluate runs a plan over a whole dataset in file order. progress may be nil.
+func Evaluate(p *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(done, total int)) (*Score, error) {
+	batches, err := d.Batches(data.BatchOptions{Size: p.Batch, Augment: data.AugmentNone})
+	if err != nil {
+		return nil, err
+	}
+	defer batches.Close()
+	s := &Score{}
+	start := time.Now()
+	for {
+		b, err := batches.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		fill(p, b)
+		if err := p.Forward(); err != nil {
+			return nil, err
+		}
+		if err := s.add(p, b, loss); err != nil {
+			return nil, err
+		}
+		b.Release()
+		if progress != nil {
+			progress(s.Samples, d.Len())
+		}
+	}
+	s.Seconds = time.Since(start).Seconds()
+	n := float64(s.Samples)
+	s.Loss /= n
+	s.Top1 /= n
+	s.Top5 /= n
+	s.ImagesPerSecond = n / s.Seconds
+	return s, nil
+}
+
+// add counts the samples of one batch, which may be smaller than the plan's.
+func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss) error {
+	y := p.Logits()
+	per := y.Size() / p.Batch
+	rows := &op.Tensor{Type: y.Type, Shape: append([]int{b.Rows}, y.Shape[1:]...), F: y.F[:b.Rows*per]}
+	l, err := loss.Eval(rows, &engine.Target{Labels: b.Labels, Values: b.Targets}, nil)
+	if err != nil {
+		return err
+	}
+	s.Loss += l * float64(b.Rows)
+	s.Samples += b.Rows
+	if b.Labels == nil || len(b.Labels) != b.Rows {
+		return nil
+	}
+	s.Classes = true
+	for i, label := range b.Labels {
+		row := rows.F[i*per : (i+1)*per]
+		if label < 0 || int(label) >= per {
+			continue
+		}
+		rank := 0
+		for j, v := range row {
+			if v > row[label] || v == row[label] && j < int(label) || v != v {
+				rank++
+			}
+		}
+		if rank == 0 {
+			s.Top1++
+		}
+		if rank < 5 {
+			s.Top5++
+		}
+	}
+	return nil
+}
+
+// fill copies a batch into the plan's inputs; rows that the batch lacks repeat
+// the first.
+func fill(p *engine.Plan, b *data.Batch) {
+	for k, in := range p.Inputs {
+		src := b.Inputs[k]
+		per := in.Size() / p.Batch
+		if in.F == nil {
+			for i := range in.I {
+				in.I[i] = int64(src[i%len(src)])
+			}
+			continue
+		}
+		n := copy(in.F, src[:b.Rows*per])
+		for ; n < len(in.F); n += per {
+			copy(in.F[n:n+per], src[:per])
+		}
+	}
+}

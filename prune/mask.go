@@ -1,0 +1,156 @@
+// Package prune finds masks: which weights of a model stay. It has bi-level
+// pruning (BiP), one-shot magnitude pruning (OMP), and the training loop that
+// both use.
+package prune
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+
+	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/graph"
+)
+
+// Layer is one masked weight tensor.
+type Layer struct {
+	// Name of the initializer, and the nodes that use it.
+	Name  string
+	Nodes []string
+	Shape []int
+	// Theta are the weights that the mask is applied to.
+	Theta []float32
+	// Mask holds 1 where a weight stays, else 0.
+	Mask []float32
+	// Z is Theta under the mask: what the plans compute with.
+	Z []float32
+}
+
+// Masks are the masked tensors of a model, in the order of their first use.
+type Masks struct {
+	Layers []Layer
+	// Excluded are the names of prunable weights that were left out.
+	Excluded []string
+	total    int
+}
+
+// NewMasks collects the prunable weights of g whose name, or the name of a node
+// that uses them, no expression matches. Theta starts at the state's values and
+// every mask at all ones. An error says which expressions leave nothing.
+func NewMasks(g *graph.Graph, state *engine.State, exclude []*regexp.Regexp) (*Masks, error) {
+	m := &Masks{}
+	weights := g.Weights()
+	for _, w := range weights {
+		l := Layer{Name: w.Value.Name, Shape: w.Value.Init.Shape}
+		for _, n := range w.Nodes {
+			l.Nodes = append(l.Nodes, n.Title())
+		}
+		if excluded(exclude, &l) {
+			m.Excluded = append(m.Excluded, l.Name)
+			continue
+		}
+		t := state.Tensor(l.Name)
+		l.Z = t.F
+		l.Theta = append([]float32(nil), t.F...)
+		if w.Value.Mask != nil {
+			copy(l.Theta, w.Value.Init.F)
+		}
+		for i, v := range l.Theta {
+			if math.IsNaN(float64(v)) {
+				return nil, fmt.Errorf("%s: initializer %q: element %d is NaN", g.Name, l.Name, i)
+			}
+		}
+		l.Mask = make([]float32, len(l.Z))
+		for i := range l.Mask {
+			l.Mask[i] = 1
+		}
+		m.total += len(l.Z)
+		m.Layers = append(m.Layers, l)
+	}
+	if m.total == 0 {
+		if len(weights) == 0 {
+			return nil, fmt.Errorf("%s: nothing to prune: no Conv, ConvTranspose, Gemm or MatMul has an initializer as weight", g.Name)
+		}
+		return nil, fmt.Errorf("%s: nothing to prune: --exclude matches all %d weights (%s)\nhint: onnxprune inspect lists their names", g.Name, len(weights), some(m.Excluded))
+	}
+	return m, nil
+}
+
+func excluded(exclude []*regexp.Regexp, l *Layer) bool {
+	for _, re := range exclude {
+		if re.MatchString(l.Name) {
+			return true
+		}
+		for _, n := range l.Nodes {
+			if re.MatchString(n) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func some(names []string) string {
+	if len(names) > 4 {
+		return strings.Join(names[:4], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}
+
+// Total is the number of elements under masks.
+func (m *Masks) Total() int { return m.total }
+
+// Keep returns how many elements stay when a fraction ratio in [0,1) of all masked
+// ones is removed, rounded to the nearest.
+func (m *Masks) Keep(ratio float64) int {
+	return m.total - int(math.Round(ratio*float64(m.total)))
+}
+
+// Zeros is the number of elements that the masks remove.
+func (m *Masks) Zeros() int {
+	n := 0
+	for _, l := range m.Layers {
+		for _, v := range l.Mask {
+			if v == 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Apply writes Z = Theta under the mask, with exact zeros.
+func (m *Masks) Apply() {
+	for _, l := range m.Layers {
+		for i, k := range l.Mask {
+			if k == 0 {
+				l.Z[i] = 0
+			} else {
+				l.Z[i] = l.Theta[i]
+			}
+		}
+	}
+}
+
+// Bools returns the masks by initializer name.
+func (m *Masks) Bools() map[string][]bool {
+	out := map[string][]bool{}
+	for _, l := range m.Layers {
+		b := make([]bool, len(l.Mask))
+		for i, v := range l.Mask {
+			b[i] = v != 0
+		}
+		out[l.Name] = b
+	}
+	return out
+}
+
+// CheckRatio returns an error for a ratio outside [0,1).
+func CheckRatio(ratio float64) error {
+	if math.IsNaN(ratio) || ratio < 0 || ratio >= 1 {
+		return errors.New("--ratio is " + fmt.Sprint(ratio) + ", wants a fraction removed in [0,1): 0.8 keeps one weight in five")
+	}
+	return nil
+}

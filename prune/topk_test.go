@@ -1,0 +1,89 @@
+package prune
+
+import (
+	"math"
+	"sort"
+	"testing"
+
+	"github.com/onnxprune/onnxprune/internal/kernel"
+	"pgregory.net/rapid"
+)
+
+// sortedMask selects by sorting: the definition that Select must meet.
+func sortedMask(scores [][]float32, k int) [][]float32 {
+	type at struct{ slice, i int }
+	var all []at
+	masks := make([][]float32, len(scores))
+	for s, v := range scores {
+		masks[s] = make([]float32, len(v))
+		for i := range v {
+			all = append(all, at{s, i})
+		}
+	}
+	sort.SliceStable(all, func(a, b int) bool {
+		x, y := scores[all[a].slice][all[a].i], scores[all[b].slice][all[b].i]
+		return math.Abs(float64(x)) > math.Abs(float64(y))
+	})
+	for _, p := range all[:k] {
+		masks[p.slice][p.i] = 1
+	}
+	return masks
+}
+
+func TestSelectExactly(t *testing.T) {
+	for _, threads := range []int{1, 3} {
+		pool := kernel.NewPool(threads)
+		rapid.Check(t, func(t *rapid.T) {
+			value := rapid.OneOf(
+				rapid.SampledFrom([]float32{0, 1, -1, 0.5, float32(math.Copysign(0, -1)), 1e-40, -1e-40, math.MaxFloat32, float32(math.Inf(-1))}),
+				rapid.Float32Range(-2, 2))
+			var scores, masks [][]float32
+			var lengths []int
+			total := 0
+			for n := rapid.IntRange(1, 4).Draw(t, "slices"); n > 0; n-- {
+				v := rapid.SliceOfN(value, 0, 60).Draw(t, "scores")
+				scores = append(scores, v)
+				masks = append(masks, make([]float32, len(v)))
+				lengths = append(lengths, len(v))
+				total += len(v)
+			}
+			k := rapid.IntRange(0, total).Draw(t, "k")
+			NewSelector(pool, lengths).Select(scores, masks, k)
+			want := sortedMask(scores, k)
+			for s := range want {
+				for i := range want[s] {
+					if masks[s][i] != want[s][i] {
+						t.Fatalf("k=%d: mask[%d][%d] is %v, sorting gives %v (scores %v)", k, s, i, masks[s][i], want[s][i], scores)
+					}
+				}
+			}
+		})
+		pool.Close()
+	}
+}
+
+// TestSelectTies spreads equal scores over several chunks: those that come first
+// stay.
+func TestSelectTies(t *testing.T) {
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	n := 3*spanSize + 17
+	scores := [][]float32{make([]float32, n), make([]float32, 100)}
+	masks := [][]float32{make([]float32, n), make([]float32, 100)}
+	for s := range scores {
+		for i := range scores[s] {
+			scores[s][i] = 0.25
+		}
+	}
+	scores[1][99] = -3
+	k := 2*spanSize + 5
+	NewSelector(pool, []int{n, 100}).Select(scores, masks, k)
+	for i, m := range masks[0] {
+		if want := i < k-1; (m == 1) != want {
+			t.Fatalf("mask[%d] is %v", i, m)
+		}
+	}
+	if masks[1][99] != 1 || masks[1][98] != 0 {
+		t.Fatalf("the largest score is masked, or a later tie is not: %v", masks[1][98:])
+	}
+}

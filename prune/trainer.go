@@ -1,0 +1,234 @@
+package prune
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/onnxprune/onnxprune/data"
+	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/internal/kernel"
+)
+
+// Config are the settings of a pruning run. The zero value of a number means its
+// default.
+type Config struct {
+	// Ratio is the fraction of masked weights removed, in [0,1).
+	Ratio float64
+	// Epochs are passes over the data.
+	Epochs int
+	// Batch is the number of samples of a step.
+	Batch int
+	// LR and MaskLR are the first learning rates of weights and scores; both follow a
+	// cosine to 0.
+	LR, MaskLR float64
+	// Gamma is the lower level's regulariser γ in the implicit gradient.
+	Gamma float64
+	// WeightDecay is added to the gradient as WeightDecay·θ.
+	WeightDecay float64
+	// Momentum of weights and of scores.
+	Momentum float64
+	Seed     uint64
+	Augment  data.Augment
+	Dims     map[string]int
+	// FreezeNorm keeps BatchNormalization on its running statistics.
+	FreezeNorm bool
+	Loss       engine.Loss
+	// Teacher, if set, gives the loss its target values: logits for the inputs of a
+	// batch.
+	Teacher *engine.Plan
+}
+
+// Epoch is what one epoch of a run came to.
+type Epoch struct {
+	// Epoch 0 is the model before any step.
+	Epoch int `json:"epoch"`
+	// TrainLoss is the mean over the epoch's lower steps; absent for epoch 0.
+	TrainLoss float64 `json:"train_loss"`
+	// Val is the evaluation on --val, absent without one.
+	Val *Score `json:"val,omitempty"`
+	// Changed is the fraction of mask elements that differ from the epoch before.
+	Changed float64 `json:"mask_changed"`
+}
+
+// Progress receives what a run does; any field may be nil.
+type Progress struct {
+	// Step is called after each of an epoch's steps.
+	Step func(epoch, step, steps int, loss float64)
+	// Epoch is called after each epoch, 0 included.
+	Epoch func(e Epoch)
+}
+
+// Trainer holds what the methods share: plans, data, parameters, momenta.
+type Trainer struct {
+	Graph *graph.Graph
+	State *engine.State
+	Masks *Masks
+	Train *data.Dataset
+	// Val may be nil.
+	Val      *data.Dataset
+	Pool     *kernel.Pool
+	Config   Config
+	Progress Progress
+
+	plan    *engine.Plan
+	eval    *engine.Plan
+	mom     map[string][]float32
+	layerOf map[string]*Layer
+	step    int
+	steps   int // per epoch
+	best    *kept
+	History []Epoch
+}
+
+// kept is the best state of a run.
+type kept struct {
+	epoch int
+	score *Score
+	state *engine.Snapshot
+	masks [][]float32
+	theta [][]float32
+}
+
+// Prepare compiles the training plan and checks the data against the model. The
+// batch is made smaller where the data have fewer samples.
+func (t *Trainer) Prepare() error {
+	c := &t.Config
+	if c.Batch > t.Train.Len() {
+		c.Batch = t.Train.Len()
+	}
+	var err error
+	t.plan, err = engine.Compile(t.Graph, t.State, engine.Options{Batch: c.Batch, Dims: c.Dims, Loss: c.Loss, FreezeNorm: c.FreezeNorm, Pool: t.Pool})
+	if err != nil {
+		return err
+	}
+	t.steps = t.Train.Len() / c.Batch
+	t.mom = map[string][]float32{}
+	t.layerOf = map[string]*Layer{}
+	for i := range t.Masks.Layers {
+		t.layerOf[t.Masks.Layers[i].Name] = &t.Masks.Layers[i]
+	}
+	for _, name := range t.plan.Trained() {
+		t.mom[name] = make([]float32, len(t.State.Tensor(name).F))
+	}
+	return nil
+}
+
+// Plan is the training plan.
+func (t *Trainer) Plan() *engine.Plan { return t.plan }
+
+// StepsPerEpoch is the number of lower steps of an epoch.
+func (t *Trainer) StepsPerEpoch() int { return t.steps }
+
+// cosine is the schedule's factor: from 1 to 0 over all steps of the run.
+func (t *Trainer) cosine() float64 {
+	return 0.5 * (1 + math.Cos(math.Pi*float64(t.step)/float64(t.steps*t.Config.Epochs)))
+}
+
+// gradients runs forward and backward on a batch. Every gradient is by the masked
+// weights.
+func (t *Trainer) gradients(b *data.Batch) (float64, error) {
+	fill(t.plan, b)
+	target := &engine.Target{Labels: b.Labels, Values: b.Targets}
+	if t.Config.Teacher != nil {
+		fill(t.Config.Teacher, b)
+		if err := t.Config.Teacher.Forward(); err != nil {
+			return 0, err
+		}
+		target.Values = t.Config.Teacher.Logits().F
+	}
+	return t.plan.Step(target)
+}
+
+// descend makes one SGD step on all trained initializers with the present
+// gradients; masked weights stay.
+func (t *Trainer) descend() {
+	c := &t.Config
+	lr := float32(c.LR * t.cosine())
+	for _, name := range t.plan.Trained() {
+		g, mom := t.plan.Grad(name).F, t.mom[name]
+		theta := t.State.Tensor(name).F
+		var mask, z []float32
+		if l := t.layerOf[name]; l != nil {
+			theta, mask, z = l.Theta, l.Mask, l.Z
+		}
+		t.chunks(len(theta), func(lo, hi int) {
+			if mask == nil {
+				kernel.SGDMomentum(theta[lo:hi], mom[lo:hi], g[lo:hi], nil, lr, float32(c.Momentum), float32(c.WeightDecay))
+				return
+			}
+			kernel.SGDMomentum(theta[lo:hi], mom[lo:hi], g[lo:hi], mask[lo:hi], lr, float32(c.Momentum), float32(c.WeightDecay))
+			kernel.MulMask(z[lo:hi], theta[lo:hi], mask[lo:hi])
+		})
+	}
+}
+
+// chunks splits [0,n) in fixed pieces over the pool.
+func (t *Trainer) chunks(n int, f func(lo, hi int)) {
+	const size = 1 << 15
+	t.Pool.Run((n+size-1)/size, func(i, _ int) { f(i*size, min(n, (i+1)*size)) })
+}
+
+// diverged is the error of a loss that is no number.
+func (t *Trainer) diverged(epoch, step int, loss float64) error {
+	return fmt.Errorf("%s: the loss became %v at step %d of epoch %d\nhint: try a smaller --lr (now %g), a smaller --mask-lr (now %g), or look for outliers in the data",
+		t.Graph.Name, loss, step+1, epoch, t.Config.LR, t.Config.MaskLR)
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// epochEnd evaluates and remembers the best state.
+func (t *Trainer) epochEnd(epoch int, loss, changed float64) error {
+	e := Epoch{Epoch: epoch, TrainLoss: loss, Changed: changed}
+	if t.Val != nil {
+		s, err := t.Evaluate(t.Val)
+		if err != nil {
+			return err
+		}
+		e.Val = s
+	}
+	t.History = append(t.History, e)
+	if t.best == nil || t.Val == nil || e.Val.better(t.best.score) {
+		t.keep(epoch, e.Val)
+	}
+	if t.Progress.Epoch != nil {
+		t.Progress.Epoch(e)
+	}
+	return nil
+}
+
+func (t *Trainer) keep(epoch int, s *Score) {
+	k := &kept{epoch: epoch, score: s, state: t.State.Snapshot()}
+	for _, l := range t.Masks.Layers {
+		k.masks = append(k.masks, append([]float32(nil), l.Mask...))
+		k.theta = append(k.theta, append([]float32(nil), l.Theta...))
+	}
+	t.best = k
+}
+
+// Best goes back to the best epoch (the last one without --val) and returns its
+// number.
+func (t *Trainer) Best() (int, error) {
+	if t.best == nil {
+		return 0, errors.New("no epoch was run")
+	}
+	t.State.Restore(t.best.state)
+	for i, l := range t.Masks.Layers {
+		copy(l.Mask, t.best.masks[i])
+		copy(l.Theta, t.best.theta[i])
+	}
+	return t.best.epoch, nil
+}
+
+// Evaluate measures the model as it is now.
+func (t *Trainer) Evaluate(d *data.Dataset) (*Score, error) {
+	if t.eval == nil {
+		p, err := engine.Compile(t.Graph, t.State, engine.Options{Batch: min(evalBatch, d.Len()), Dims: t.Config.Dims, Pool: t.Pool})
+		if err != nil {
+			return nil, err
+		}
+		t.eval = p
+	}
+	return Evaluate(t.eval, d, t.Config.Loss, nil)
+}

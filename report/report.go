@@ -1,0 +1,164 @@
+// Package report describes a pruning run: plain result structs, their JSON form, and
+// the table for people. Two runs with the same inputs, settings and seed give the same
+// JSON but for the field "seconds".
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+)
+
+// Number is a float64 that JSON shows as null where it is not finite.
+type Number float64
+
+// MarshalJSON implements [json.Marshaler].
+func (n Number) MarshalJSON() ([]byte, error) {
+	if f := float64(n); math.IsNaN(f) || math.IsInf(f, 0) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(n))
+}
+
+// Run is everything that is known about one pruning run.
+type Run struct {
+	// Format is the version of this layout.
+	Format int `json:"format"`
+	// Input and Output are file names without directories.
+	Input  string `json:"input"`
+	Output string `json:"output"`
+
+	Settings Settings `json:"settings"`
+	Ratio    Ratio    `json:"ratio"`
+
+	// Dense is the model as read, Magnitude the same under the mask of its largest
+	// weights and before any training (absent where nothing was trained), Final what
+	// was written.
+	Dense     Stage  `json:"dense"`
+	Magnitude *Stage `json:"magnitude,omitempty"`
+	Final     Stage  `json:"final"`
+
+	// Epochs has epoch 0, the state before any step, first; empty without training.
+	Epochs []Epoch `json:"epochs,omitempty"`
+	// BestEpoch has the best score; without validation data it is the last.
+	BestEpoch int `json:"best_epoch"`
+	// ExportedEpoch is the one whose weights were written.
+	ExportedEpoch int `json:"exported_epoch"`
+
+	Layers []Layer `json:"layers"`
+	// Excluded are prunable weights that the settings left out.
+	Excluded []string `json:"excluded,omitempty"`
+	Facts    []Fact   `json:"facts"`
+	Seconds  float64  `json:"seconds"`
+}
+
+// Settings are the choices of a run, defaults included. Those of training are zero
+// where nothing was trained.
+type Settings struct {
+	Method       string  `json:"method"`
+	Masks        string  `json:"masks"`
+	Seed         uint64  `json:"seed"`
+	TrainSamples int     `json:"train_samples,omitempty"`
+	ValSamples   int     `json:"val_samples,omitempty"`
+	Loss         string  `json:"loss,omitempty"`
+	Augment      string  `json:"augment,omitempty"`
+	Epochs       int     `json:"epochs,omitempty"`
+	Steps        int     `json:"steps_per_epoch,omitempty"`
+	Batch        int     `json:"batch,omitempty"`
+	LR           float64 `json:"lr,omitempty"`
+	MaskLR       float64 `json:"mask_lr,omitempty"`
+	Gamma        float64 `json:"gamma,omitempty"`
+	WeightDecay  float64 `json:"weight_decay,omitempty"`
+	Momentum     float64 `json:"momentum,omitempty"`
+	Temperature  float64 `json:"temperature,omitempty"`
+	LabelWeight  float64 `json:"label_weight,omitempty"`
+	FreezeNorm   bool    `json:"freeze_norm,omitempty"`
+}
+
+// Ratio is the fraction of the masked weights that is removed.
+type Ratio struct {
+	Requested float64 `json:"requested"`
+	Achieved  float64 `json:"achieved"`
+	// Unit is what the fraction is of.
+	Unit string `json:"unit"`
+	// Elements are under masks, Removed of them are masked.
+	Elements int `json:"elements"`
+	Removed  int `json:"removed"`
+}
+
+// Size counts a model. Params are the elements of all float initializers, Nonzero
+// those that are not zero or masked, Sparsity 1 − Nonzero/Params.
+type Size struct {
+	Params   int64   `json:"params"`
+	Nonzero  int64   `json:"nonzero"`
+	Sparsity float64 `json:"sparsity"`
+	// MACs are multiply-adds of one sample; nil where shapes are not known.
+	MACs *int64 `json:"macs"`
+}
+
+// NewSize returns the size with its sparsity.
+func NewSize(params, nonzero int64, macs *int64) Size {
+	return Size{Params: params, Nonzero: nonzero, Sparsity: Sparsity(params, nonzero), MACs: macs}
+}
+
+// Sparsity is 1 − nonzero/params, 0 for no params.
+func Sparsity(params, nonzero int64) float64 {
+	if params == 0 {
+		return 0
+	}
+	return float64(params-nonzero) / float64(params)
+}
+
+// Stage is a model in the course of a run; Score is absent without validation data.
+type Stage struct {
+	Size
+	Score *Score `json:"score,omitempty"`
+}
+
+// Score is an evaluation. Top1 and Top5 are fractions, absent where the labels are no
+// classes.
+type Score struct {
+	Loss    Number   `json:"loss"`
+	Top1    *float64 `json:"top1,omitempty"`
+	Top5    *float64 `json:"top5,omitempty"`
+	Samples int      `json:"samples"`
+}
+
+// Epoch is one pass over the training data.
+type Epoch struct {
+	Epoch int `json:"epoch"`
+	// TrainLoss is the mean over the steps, absent for epoch 0.
+	TrainLoss *Number `json:"train_loss,omitempty"`
+	// MaskChanged is the fraction of mask elements that moved.
+	MaskChanged float64 `json:"mask_changed"`
+	Val         *Score  `json:"val,omitempty"`
+}
+
+// Layer is a masked weight.
+type Layer struct {
+	Name     string   `json:"name"`
+	Nodes    []string `json:"nodes"`
+	Shape    []int    `json:"shape"`
+	Params   int64    `json:"params"`
+	Nonzero  int64    `json:"nonzero"`
+	Sparsity float64  `json:"sparsity"`
+}
+
+// Fact is something that was checked on the written bytes.
+type Fact struct {
+	Name   string `json:"name"`
+	Holds  bool   `json:"holds"`
+	Detail string `json:"detail"`
+}
+
+// WriteJSON writes v indented, with a final newline.
+func WriteJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("writing JSON: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Table is a text table. Columns whose heading starts with ">" are aligned right.
+type Table struct {
+	heads []string
+	right []bool
+	rows  [][]string
+}
+
+// NewTable starts a table with these headings.
+func NewTable(heads ...string) *Table {
+	t := &Table{}
+	for _, h := range heads {
+		t.heads = append(t.heads, strings.TrimPrefix(h, ">"))
+		t.right = append(t.right, strings.HasPrefix(h, ">"))
+	}
+	return t
+}
+
+// Row adds a line; missing cells are empty.
+func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
+
+// Write prints the table with two spaces between columns and none at line ends.
+func (t *Table) Write(w io.Writer) error {
+	width := make([]int, len(t.heads))
+	lines := append([][]string{t.heads}, t.rows...)
+	for _, row := range lines {
+		for i, c := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(c))
+		}
+	}
+	var b strings.Builder
+	for _, row := range lines {
+		var line strings.Builder
+		for i, c := range row {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(c))
+			if i > 0 {
+				line.WriteString("  ")
+			}
+			if t.right[i] {
+				line.WriteString(pad + c)
+			} else {
+				line.WriteString(c + pad)
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Count writes an integer with commas between thousands.
+func Count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
+// Percent writes a fraction as a percentage with two decimals.
+func Percent(f float64) string { return strconv.FormatFloat(100*f, 'f', 2, 64) + " %" }
+
+// MACs writes multiply-adds, "?" where they are not known.
+func MACs(n *int64) string {
+	if n == nil {
+		return "?"
+	}
+	return Count(*n)
+}
+
+// Write prints the comparison for people: the model as read, under the magnitude mask
+// before any training, and as written.
+func (r *Run) Write(w io.Writer) error {
+	heads := []string{"", ">params", ">nonzero", ">sparsity", ">MACs"}
+	scored := r.Dense.Score != nil
+	classes := scored && r.Dense.Score.Top1 != nil
+	if classes {
+		heads = append(heads, ">top-1")
+	}
+	if scored {
+		heads = append(heads, ">loss")
+	}
+	t := NewTable(heads...)
+	row := func(name string, s *Stage) {
+		cells := []string{name, Count(s.Params), Count(s.Nonzero), Percent(s.Sparsity), MACs(s.MACs)}
+		if classes && s.Score != nil && s.Score.Top1 != nil {
+			cells = append(cells, Percent(*s.Score.Top1))
+		}
+		if scored && s.Score != nil {
+			cells = append(cells, strconv.FormatFloat(float64(s.Score.Loss), 'f', 4, 64))
+		}
+		t.Row(cells...)
+	}
+	row("dense", &r.Dense)
+	final := r.Settings.Method
+	if r.Magnitude != nil {
+		row("magnitude, untrained", r.Magnitude)
+		final = fmt.Sprintf("%s, epoch %d", final, r.ExportedEpoch)
+	}
+	row(final, &r.Final)
+	return t.Write(w)
+}

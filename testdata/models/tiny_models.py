@@ -1,0 +1,239 @@
+"""Writes the tiny models of testdata/models: a few KB each, random weights, fixed seeds.
+
+    python3 testdata/models/tiny_models.py         (PyTorch 1.13, onnx 1.12; CPU)
+
+Opset 13; tiny_mobile has 14, which knows HardSwish. The batch axis is "N" except where a model's comment says that it is fixed.
+"""
+
+import os
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from export import export
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def path(name):
+    return os.path.join(HERE, name + ".onnx")
+
+
+class Attention(nn.Module):
+    """A pre-norm transformer block on [1,6,16] and a classifier; sizes become constants."""
+
+    def __init__(self, width=16, heads=2, hidden=32):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, x):
+        b, t, c = (int(d) for d in x.shape)
+        q, k, v = self.qkv(self.norm1(x)).reshape(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        weights = (q @ k.transpose(-2, -1) / (c // self.heads) ** 0.5).softmax(-1)
+        x = x + self.proj((weights @ v).transpose(1, 2).reshape(b, t, c))
+        x = x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+        return self.head(x.mean(1))
+
+
+def conv_bn(i, o, k, stride=1, groups=1):
+    return [nn.Conv2d(i, o, k, stride, k // 2, groups=groups, bias=False), nn.BatchNorm2d(o)]
+
+
+class Mobile(nn.Module):
+    """Inverted residual with ReLU6 (Clip), then a depthwise-separable layer with HardSwish."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(*conv_bn(3, 8, 3, 2), nn.ReLU6())
+        self.block = nn.Sequential(
+            *conv_bn(8, 16, 1), nn.ReLU6(), *conv_bn(16, 16, 3, groups=16), nn.ReLU6(), *conv_bn(16, 8, 1)
+        )
+        self.tail = nn.Sequential(*conv_bn(8, 8, 3, 2, groups=8), nn.Hardswish(), *conv_bn(8, 12, 1), nn.Hardswish())
+        self.fc = nn.Linear(12, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = self.tail(x + self.block(x))
+        return self.fc(x.mean((2, 3)))
+
+
+class Shuffle(nn.Module):
+    """Grouped convolutions with a channel shuffle between; fixed batch 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.reduce = nn.Conv2d(8, 12, 1, groups=2)
+        self.expand = nn.Conv2d(12, 8, 3, padding=1, groups=2)
+        self.fc = nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        y = F.relu(self.reduce(x))
+        b, c, h, w = (int(d) for d in y.shape)
+        y = y.reshape(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w)
+        y = torch.cat([x, F.relu(self.expand(y))], 1)
+        return self.fc(F.adaptive_avg_pool2d(y, 1).flatten(1))
+
+
+class Excite(nn.Module):
+    """A convolution rescaled by squeeze-and-excite, with HardSigmoid and a skip."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.conv = nn.Sequential(*conv_bn(8, 8, 3))
+        self.squeeze, self.excite = nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = F.silu(self.stem(x))
+        y = F.relu(self.conv(x))
+        gate = F.hardsigmoid(self.excite(F.relu(self.squeeze(F.adaptive_avg_pool2d(y, 1)))))
+        x = x + gate * y
+        return self.fc(F.max_pool2d(x, 8).flatten(1))
+
+
+class Shared(nn.Module):
+    """One convolution applied twice, and a Linear whose weight serves two branches."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 6, 3, padding=1)
+        self.conv = nn.Conv2d(6, 6, 3, padding=1)
+        self.fc = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        x = F.relu(self.conv(F.relu(self.conv(x))))
+        mean, peak = F.adaptive_avg_pool2d(x, 1), F.adaptive_max_pool2d(x, 1)
+        return self.fc(mean.flatten(1)) + torch.tanh(self.fc(peak.flatten(1)))
+
+
+class TwoInputs(nn.Module):
+    """An image [N,1,8,8] and a vector [N,4], joined by Concat; two outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, 3, stride=2, padding=1)
+        self.embed = nn.Linear(4, 6)
+        self.fc, self.value = nn.Linear(12, 5), nn.Linear(12, 1)
+
+    def forward(self, image, vector):
+        a = F.relu(self.conv(image)).mean((2, 3))
+        x = torch.cat([a, torch.sigmoid(self.embed(vector))], 1)
+        return self.fc(x), self.value(x)
+
+
+class Custom(torch.autograd.Function):
+    """x² as an operator "Square" of the domain "example.custom", which no runtime knows."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * x
+
+    @staticmethod
+    def symbolic(g, x):
+        y = g.op("example.custom::Square", x)
+        y.setType(x.type())
+        return y
+
+
+class WithCustom(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(1, 6, 3), nn.Conv2d(6, 8, 3), nn.Conv2d(8, 8, 3)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = Custom.apply(self.b(F.relu(self.a(x))))
+        return self.fc(F.relu(self.c(x)).mean((2, 3)))
+
+
+def write_if():
+    """Gemm, then If(flag): Relu, else a Gemm that captures outer values; then Gemm."""
+    rng = np.random.default_rng(7)
+
+    def tensor(name, *shape):
+        return numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32) * 0.5, name)
+
+    def info(name, *shape, kind=TensorProto.FLOAT):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    then = helper.make_graph([helper.make_node("Relu", ["h"], ["t"], "then_relu")], "then", [], [info("t", "N", 8)])
+    other = helper.make_graph(
+        [helper.make_node("Gemm", ["h", "w1"], ["e"], "else_gemm", transB=1)], "else", [], [info("e", "N", 8)]
+    )
+    nodes = [
+        helper.make_node("Gemm", ["input", "w0", "b0"], ["h"], "gemm0", transB=1),
+        helper.make_node("If", ["flag"], ["g"], "branch", then_branch=then, else_branch=other),
+        helper.make_node("Gemm", ["g", "w2", "b2"], ["logits"], "gemm2", transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "with_if",
+        [info("input", "N", 4), info("flag", kind=TensorProto.BOOL)],
+        [info("logits", "N", 5)],
+        [tensor("w0", 8, 4), tensor("b0", 8), tensor("w1", 8, 8), tensor("w2", 5, 8), tensor("b2", 5)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], producer_name="onnxprune-testdata")
+    model.ir_version = 7
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path("tiny_if"))
+
+
+def settle(net):
+    """Moves BatchNorm parameters and statistics away from 0 and 1, all different."""
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            nn.init.uniform_(m.weight, 0.5, 1.5)
+            nn.init.normal_(m.bias, std=0.2)
+            nn.init.normal_(m.running_mean, std=0.2)
+            nn.init.uniform_(m.running_var, 0.5, 1.5)
+    return net.eval()
+
+
+def write(seed, name, build, *shapes, inputs=("input",), outputs=("logits",), **options):
+    torch.manual_seed(seed)
+    net = settle(build())
+    args = tuple(torch.randn(s) for s in shapes)
+    export(net, args, path(name), list(inputs), list(outputs), **options)
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 5))
+
+
+def conv1d():
+    return nn.Sequential(
+        nn.Conv1d(2, 8, 5, padding=2), nn.LeakyReLU(0.1), nn.MaxPool1d(2),
+        nn.Conv1d(8, 12, 3, stride=2, dilation=2), nn.PReLU(12), nn.AvgPool1d(3),
+        nn.Flatten(), nn.Linear(24, 5),
+    )
+
+
+def main():
+    write(1, "tiny_mlp", mlp, (2, 8))
+    write(2, "tiny_attention_b1", Attention, (1, 6, 16), dynamic=False)
+    write(3, "tiny_mobile", Mobile, (2, 3, 16, 16), opset=14)
+    write(3, "tiny_mobile_bn", Mobile, (2, 3, 16, 16), keep_bn=True)
+    write(4, "tiny_shuffle_b1", Shuffle, (1, 3, 8, 8), dynamic=False)
+    write(5, "tiny_conv1d", conv1d, (2, 2, 32))
+    write(6, "tiny_excite_bn", Excite, (2, 3, 8, 8), keep_bn=True)
+    write(8, "tiny_shared", Shared, (2, 1, 8, 8))
+    names = {"inputs": ("image", "vector"), "outputs": ("logits", "value")}
+    write(9, "tiny_two_inputs", TwoInputs, (2, 1, 8, 8), (2, 4), **names)
+    write(10, "tiny_custom_op", WithCustom, (2, 1, 8, 8), custom_opsets={"example.custom": 1})
+    write_if()
+
+
+if __name__ == "__main__":
+    main()
