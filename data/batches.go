@@ -15,15 +15,25 @@ type Batch struct {
 	Targets []float32   // [Rows, shape…] float labels, or nil
 	Index   []int       // [Rows] the rows' numbers in the dataset; nil for made-up data
 
-	free chan *Batch
+	memory *memory
 }
 
-// Release hands the batch's memory back for reuse. The batch must not be used after.
+// memory is what batches are made in, one after another.
+type memory struct {
+	inputs  [][]float32
+	labels  []int64
+	targets []float32
+	index   []int
+	free    chan *memory
+}
+
+// Release hands the batch's memory back for reuse and empties the batch; the slices
+// taken from it must not be used after. A second call does nothing.
 func (b *Batch) Release() {
-	if free := b.free; free != nil {
-		b.free = nil
+	if m := b.memory; m != nil {
+		*b = Batch{}
 		select {
-		case free <- b:
+		case m.free <- m:
 		default:
 		}
 	}
@@ -49,7 +59,7 @@ type Batches struct {
 	order []int32 // nil for file order
 	count int
 	queue chan chan result
-	free  chan *Batch
+	free  chan *memory
 	done  chan struct{}
 	wait  sync.WaitGroup
 	once  sync.Once
@@ -94,7 +104,7 @@ func (d *Dataset) Batches(o BatchOptions) (*Batches, error) {
 		b.order = permutation(rows, o.Seed, o.Epoch)
 	}
 	b.queue = make(chan chan result, o.Ahead)
-	b.free = make(chan *Batch, o.Ahead+o.Workers+1)
+	b.free = make(chan *memory, o.Ahead+o.Workers+1)
 	b.done = make(chan struct{})
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -132,9 +142,9 @@ func (b *Batches) start() {
 			defer b.wait.Done()
 			raw := b.d.scratch()
 			for j := range jobs {
-				batch := b.buffer()
-				err := b.fill(batch, j.index, raw)
-				j.to <- result{batch, err}
+				first := j.index * b.opts.Size
+				batch := b.memory().batch(b.d, min(b.opts.Size, b.d.Len()-first))
+				j.to <- result{batch, b.fill(batch, first, raw)}
 			}
 		}()
 	}
@@ -193,31 +203,43 @@ func (d *Dataset) scratch() []byte {
 	return make([]byte, n)
 }
 
-func (b *Batches) buffer() *Batch {
+func (b *Batches) memory() *memory {
 	select {
-	case batch := <-b.free:
-		batch.free = b.free
-		return batch
+	case m := <-b.free:
+		return m
 	default:
 	}
-	batch := &Batch{free: b.free, Index: make([]int, b.opts.Size)}
+	m := &memory{free: b.free, index: make([]int, b.opts.Size)}
 	for _, s := range b.d.inputs {
-		batch.Inputs = append(batch.Inputs, make([]float32, b.opts.Size*s.rowElems()))
+		m.inputs = append(m.inputs, make([]float32, b.opts.Size*s.rowElems()))
 	}
 	switch s := b.d.labels; {
 	case s == nil:
 	case s.dtype == Float32:
-		batch.Targets = make([]float32, b.opts.Size*s.rowElems())
+		m.targets = make([]float32, b.opts.Size*s.rowElems())
 	default:
-		batch.Labels = make([]int64, b.opts.Size)
+		m.labels = make([]int64, b.opts.Size)
 	}
-	return batch
+	return m
 }
 
-// fill makes batch number n of the epoch.
-func (b *Batches) fill(batch *Batch, n int, raw []byte) error {
-	first := n * b.opts.Size
-	batch.resize(b.d, min(b.opts.Size, b.d.Len()-first))
+// batch is a batch of the given number of rows in m.
+func (m *memory) batch(d *Dataset, rows int) *Batch {
+	b := &Batch{Rows: rows, Index: m.index[:rows], memory: m}
+	for k, s := range d.inputs {
+		b.Inputs = append(b.Inputs, m.inputs[k][:rows*s.rowElems()])
+	}
+	if m.labels != nil {
+		b.Labels = m.labels[:rows]
+	}
+	if m.targets != nil {
+		b.Targets = m.targets[:rows*d.labels.rowElems()]
+	}
+	return b
+}
+
+// fill makes the batch that begins at place first of the epoch's order.
+func (b *Batches) fill(batch *Batch, first int, raw []byte) error {
 	for i := range batch.Rows {
 		row := first + i
 		if b.order != nil {
@@ -255,20 +277,6 @@ func (b *Batches) fill(batch *Batch, n int, raw []byte) error {
 func part(x []float32, i, rows int) []float32 {
 	n := len(x) / rows
 	return x[i*n : (i+1)*n]
-}
-
-func (b *Batch) resize(d *Dataset, rows int) {
-	b.Rows = rows
-	b.Index = b.Index[:rows]
-	for k, s := range d.inputs {
-		b.Inputs[k] = b.Inputs[k][:rows*s.rowElems()]
-	}
-	if b.Labels != nil {
-		b.Labels = b.Labels[:rows]
-	}
-	if b.Targets != nil {
-		b.Targets = b.Targets[:rows*d.labels.rowElems()]
-	}
 }
 
 // read passes one raw row to use.

@@ -109,6 +109,9 @@ func (g *Graph) inferNode(s *Shapes, n *Node, trained map[*Value]bool) {
 		s.Problems = append(s.Problems, fmt.Errorf("%s: %s: %w", g.Name, n, err))
 		return
 	}
+	if _, ok := o.(op.ShapeReader); ok {
+		constant, fixed = true, true
+	}
 	out, err := o.Infer(in)
 	if need := (op.NeedConst{}); errors.As(err, &need) {
 		s.Unknown = append(s.Unknown, n)
@@ -129,6 +132,7 @@ func (g *Graph) inferNode(s *Shapes, n *Node, trained map[*Value]bool) {
 	for i, v := range n.Out {
 		if v != nil && i < len(out) {
 			s.Of[v.Index] = out[i]
+			trained[v] = !fixed
 		}
 	}
 }

@@ -141,24 +141,13 @@ func (v *Value) fromInput() bool {
 	return false
 }
 
-// trainedValues are initializers that must not be folded into constants, and
-// everything that is computed from them alone.
+// trainedValues are the initializers that must not be folded into constants;
+// inference adds what is computed from them.
 func (g *Graph) trainedValues() map[*Value]bool {
 	t := map[*Value]bool{}
 	for v, r := range g.Roles() {
 		if r != Fixed {
 			t[v] = true
-		}
-	}
-	for _, n := range g.Nodes {
-		for _, v := range n.In {
-			if v != nil && t[v] {
-				for _, o := range n.Out {
-					if o != nil {
-						t[o] = true
-					}
-				}
-			}
 		}
 	}
 	return t

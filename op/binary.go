@@ -87,6 +87,9 @@ func (b *binary) Infer(in []*Tensor) ([]*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkSize(s); err != nil {
+		return nil, err
+	}
 	if b.f.bools {
 		x = Bool
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func run(t *testing.T, n Node, in ...*Tensor) *Tensor {
+func runNode(t *testing.T, n Node, in ...*Tensor) *Tensor {
 	t.Helper()
 	for range in {
 		n.Inputs = append(n.Inputs, true)
@@ -50,7 +50,7 @@ func TestIntegers(t *testing.T) {
 		{"Sub", nil, typed(Uint32, 0), typed(Uint32, 1), []int64{math.MaxUint32}},
 		{"Pow", nil, typed(Int64, 2, 1, -1, -1, 0, 5), typed(Int64, -1, -5, -3, -2, 0, 3), []int64{0, 1, -1, 1, 1, 125}},
 	} {
-		y := run(t, Node{Type: c.name, Opset: 14, Attrs: c.attrs}, c.a, c.b)
+		y := runNode(t, Node{Type: c.name, Opset: 14, Attrs: c.attrs}, c.a, c.b)
 		for i, w := range c.want {
 			if y.I[i] != w {
 				t.Errorf("%s of %s %v and %v is %v, wants %v", c.name, c.a.Type, c.a.I[i], c.b.I[i], y.I[i], w)
@@ -72,6 +72,8 @@ func TestRefused(t *testing.T) {
 		{Node{Type: "Mul"}, []*Tensor{f(2, 3), f(4)}, "shapes [2,3] [4] do not broadcast: axis 1 has 3 and 4"},
 		{Node{Type: "Mul"}, []*Tensor{f(2), Info(Int64, 2)}, "input 0 is of type float, input 1 of type int64, wants equal types"},
 		{Node{Type: "Mul"}, []*Tensor{Info(Bool, 2), Info(Bool, 2)}, "inputs are of types bool and bool, wants numbers"},
+		{Node{Type: "Mul"}, []*Tensor{f(1<<21, 1), f(1, 1<<21)}, "shape [2097152,2097152] has more than 1099511627776 elements"},
+		{Node{Type: "Sum"}, []*Tensor{f(1<<21, 1), f(1, 1<<21)}, "shape [2097152,2097152] has more than 1099511627776 elements"},
 		{Node{Type: "And"}, []*Tensor{f(2), f(2)}, "inputs are of types float and float, wants bool"},
 		{Node{Type: "Mod"}, []*Tensor{f(2), f(2)}, "inputs are of type float, wants integers"},
 		{Node{Type: "Not"}, []*Tensor{f(2)}, "input 0 is of type float, wants bool"},
@@ -120,7 +122,7 @@ func TestReduceNothing(t *testing.T) {
 		"ReduceSum": 0, "ReduceProd": 1, "ReduceMax": -inf, "ReduceMin": inf, "ReduceL1": 0, "ReduceL2": 0,
 		"ReduceSumSquare": 0, "ReduceLogSum": -inf, "ReduceLogSumExp": -inf, "ReduceMean": math.NaN(),
 	} {
-		y := run(t, Node{Type: name, Opset: 18}, Floats([]float32{}, 2, 0, 3), Vector(1))
+		y := runNode(t, Node{Type: name, Opset: 18}, Floats([]float32{}, 2, 0, 3), Vector(1))
 		if !EqualShape(y.Shape, []int{2, 1, 3}) {
 			t.Errorf("%s: shape %v", name, y.Shape)
 		}

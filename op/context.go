@@ -30,7 +30,7 @@ func (c *Context) scratch(n int) []float32 {
 }
 
 // checkSize refuses shapes with a negative dimension or more than maxSize
-// elements.
+// elements; dimensions of 0 count as 1, so that no product overflows.
 func checkSize(shape []int) error {
 	n := 1
 	for _, d := range shape {
@@ -40,7 +40,7 @@ func checkSize(shape []int) error {
 		if d > 0 && n > maxSize/d {
 			return fmt.Errorf("shape %s has more than %d elements", ShapeString(shape), int64(maxSize))
 		}
-		n *= d
+		n *= max(1, d)
 	}
 	return nil
 }

@@ -52,6 +52,12 @@ type Viewer interface {
 	View()
 }
 
+// ShapeReader is an operator that reads no elements of its inputs, so that its
+// result is known as soon as their shapes are.
+type ShapeReader interface {
+	ReadsShape()
+}
+
 // Accumulator is an operator whose Backward honours Tensor.Acc for every input.
 type Accumulator interface {
 	Accumulates()

@@ -1,6 +1,10 @@
 package op
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/onnxprune/onnxprune/internal/kernel"
+)
 
 // block is the largest number of elements that one call of a vector function
 // gets.
@@ -65,9 +69,7 @@ func (l *lanes) get(k int, v []float32, off, rows, n, rs, s int) []float32 {
 		x := v[off+r*rs:]
 		switch s {
 		case 0:
-			for i := range row {
-				row[i] = x[0]
-			}
+			kernel.Fill(row, x[0])
 		case 1:
 			copy(row, x)
 		default:

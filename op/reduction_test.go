@@ -122,3 +122,19 @@ func TestReductionMaximum(t *testing.T) {
 		t.Errorf("twice the maximum is %v, wants 14", y[0])
 	}
 }
+
+// TestReductionPrecision sums many equal rows: float32 alone would drift.
+func TestReductionPrecision(t *testing.T) {
+	x := New(Float, 2700, 2, 2, 3)
+	for i := range x.F {
+		x.F[i] = 0.1
+	}
+	y := New(Float, 1, 2, 1, 3)
+	new(reduction).run(nil, x.Shape, operand{y.F, spread(y, x.Shape)}, dense(x))
+	want := 2700 * 2 * float64(float32(0.1))
+	for i, v := range y.F {
+		if e := math.Abs(float64(v)/want - 1); e > 1e-6 {
+			t.Errorf("element %d is %v, wants %v", i, v, want)
+		}
+	}
+}

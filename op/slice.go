@@ -214,10 +214,8 @@ func refSlice(n Node, in []*Array) []*Array {
 			return v
 		}
 		start, end = resolve(start), resolve(end)
-		if step < 0 {
+		if start = max(start, 0); step < 0 {
 			start = min(start, float64(d-1))
-		} else {
-			start = max(start, 0)
 		}
 		for p := start; p >= 0 && p < float64(d) && (p-end)*step < 0; p += step {
 			picks[a] = append(picks[a], int(p))

@@ -2,8 +2,8 @@ package op
 
 import "fmt"
 
-// squeeze is y = x without axes of length 1: those named, or all of them. The
-// axes are an attribute before opset 13, a constant input since.
+// squeeze is y = x without axes of length 1: those named, or all of them if none
+// is named. The axes are an attribute before opset 13, a constant input since.
 // https://onnx.ai/onnx/operators/onnx__Squeeze.html
 type squeeze struct {
 	view
@@ -54,7 +54,7 @@ func (o *squeeze) kept(in []*Tensor) ([]int, error) {
 	}
 	kept := []int{}
 	for a, d := range s {
-		if !drop[a] && (axes != nil || d != 1) {
+		if !drop[a] && (len(axes) > 0 || d != 1) {
 			kept = append(kept, a)
 		}
 	}
@@ -74,7 +74,7 @@ func (o *squeeze) Infer(in []*Tensor) ([]*Tensor, error) {
 
 // Links is empty without axes: an axis cut down to one slice would vanish.
 func (o *squeeze) Links(in, out []*Tensor) []Link {
-	if o.axes == nil && !hasInput(in, 1) {
+	if len(o.axes) == 0 && (!hasInput(in, 1) || in[1].Size() == 0) {
 		return nil
 	}
 	kept, err := o.kept(in)

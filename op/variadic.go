@@ -72,13 +72,19 @@ func (v *variadic) Infer(in []*Tensor) ([]*Tensor, error) {
 		if t.Type != in[0].Type {
 			return nil, fmt.Errorf("input %d is of type %s, input 0 of type %s, wants equal types", i, t.Type, in[0].Type)
 		}
-		if t.Type == Bool || t.Type == String || !t.Type.IsFloat() && v.f.ints == nil {
-			return nil, fmt.Errorf("inputs are of type %s, wants numbers that the operator takes", t.Type)
+		if t.Type == Bool || t.Type == String {
+			return nil, fmt.Errorf("inputs are of type %s, wants numbers", t.Type)
+		}
+		if !t.Type.IsFloat() && v.f.ints == nil {
+			return nil, fmt.Errorf("inputs are of type %s, wants a float type", t.Type)
 		}
 		shapes = append(shapes, t.Shape)
 	}
 	s, err := BroadcastShape(shapes...)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkSize(s); err != nil {
 		return nil, err
 	}
 	return []*Tensor{Info(in[0].Type, s...)}, nil

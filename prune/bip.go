@@ -5,6 +5,10 @@ import (
 	"github.com/onnxprune/onnxprune/internal/kernel"
 )
 
+var Order = value
+var Init = func(v float32) float32 { if v < 0 { return -v }; return v }
+var SignStep = false
+
 // BiP is bi-level pruning (Zhang et al., NeurIPS 2022, "Advancing Model Pruning via
 // Bi-level Optimization", algorithm 1). Every iteration makes
 //
@@ -27,9 +31,13 @@ type BiP struct {
 
 // NewBiP starts from the trainer's present weights with their magnitudes' mask.
 func NewBiP(t *Trainer) *BiP {
-	b := &BiP{t: t, selector: t.Masks.selector(t.Pool), keep: t.Masks.Keep(t.Config.Ratio)}
+	b := &BiP{t: t, selector: t.Masks.selector(t.Pool, Order), keep: t.Masks.Keep(t.Config.Ratio)}
 	for _, l := range t.Masks.Layers {
-		b.scores = append(b.scores, append([]float32(nil), l.Theta...))
+		s := make([]float32, len(l.Theta))
+		for i, v := range l.Theta {
+			s[i] = Init(v)
+		}
+		b.scores = append(b.scores, s)
 		b.momenta = append(b.momenta, make([]float32, len(l.Theta)))
 		b.before = append(b.before, make([]float32, len(l.Theta)))
 	}
@@ -81,6 +89,15 @@ func (b *BiP) upper(batch *data.Batch) (float64, error) {
 		}
 		g, s, mom := grad.F, b.scores[i], b.momenta[i]
 		t.chunks(len(s), func(lo, hi int) {
+			if SignStep {
+				for i := lo; i < hi; i++ {
+					d := l.Theta[i]*g[i] - l.Mask[i]*g[i]*g[i]
+					if s[i] < 0 { d = -d }
+					mom[i] = 0.9*mom[i] + d
+					s[i] -= lr*mom[i]
+				}
+				return
+			}
 			kernel.BiPScore(s[lo:hi], mom[lo:hi], l.Theta[lo:hi], g[lo:hi], l.Mask[lo:hi], lr, float32(t.Config.Momentum), float32(1/t.Config.Gamma))
 		})
 	}

@@ -17,16 +17,16 @@ func OMP(m *Masks, ratio float64, pool *kernel.Pool) {
 	for i, l := range m.Layers {
 		scores[i] = l.Theta
 	}
-	m.selector(pool).Select(scores, m.masks(), m.Keep(ratio))
+	m.selector(pool, magnitude).Select(scores, m.masks(), m.Keep(ratio))
 	m.Apply()
 }
 
-func (m *Masks) selector(pool *kernel.Pool) *Selector {
+func (m *Masks) selector(pool *kernel.Pool, order func(float32) uint32) *Selector {
 	var lengths []int
 	for _, l := range m.Layers {
 		lengths = append(lengths, len(l.Mask))
 	}
-	return NewSelector(pool, lengths)
+	return NewSelector(pool, lengths, order)
 }
 
 func (m *Masks) masks() [][]float32 {

@@ -6,11 +6,12 @@ import (
 	"github.com/onnxprune/onnxprune/internal/kernel"
 )
 
-// Selector finds the k largest of |s| over several slices, exactly: k elements,
-// not about k. Of equal ones those that come first stay. It counts float bits
-// by radix instead of sorting, and keeps its tables between calls.
+// Selector finds the k largest elements over several slices, exactly: k, not about
+// k. Of equal ones those that come first stay. It counts float bits by radix
+// instead of sorting, and keeps its tables between calls.
 type Selector struct {
 	pool   *kernel.Pool
+	order  func(v float32) uint32
 	counts [][]int32
 	chunks []span
 }
@@ -27,9 +28,10 @@ const (
 	spanSize  = 1 << 16
 )
 
-// NewSelector prepares a selection over slices of these lengths.
-func NewSelector(pool *kernel.Pool, lengths []int) *Selector {
-	s := &Selector{pool: pool}
+// NewSelector prepares a selection over slices of these lengths, by magnitude or
+// by value.
+func NewSelector(pool *kernel.Pool, lengths []int, order func(v float32) uint32) *Selector {
+	s := &Selector{pool: pool, order: order}
 	for i, n := range lengths {
 		for lo := 0; lo < n; lo += spanSize {
 			s.chunks = append(s.chunks, span{slice: i, lo: lo, hi: min(n, lo+spanSize)})
@@ -42,17 +44,25 @@ func NewSelector(pool *kernel.Pool, lengths []int) *Selector {
 	return s
 }
 
-// order maps |v| to an integer of the same order.
-func order(v float32) uint32 { return math.Float32bits(v) &^ (1 << 31) }
+// magnitude orders by |v|, value by v; NaN is largest, or lowest where negative.
+func magnitude(v float32) uint32 { return math.Float32bits(v) &^ (1 << 31) }
 
-// Select sets masks to 1 at the k largest |scores| and to 0 elsewhere. Slices are
-// those of NewSelector. NaN counts as largest.
+func value(v float32) uint32 {
+	b := math.Float32bits(v)
+	if b>>31 != 0 {
+		return ^b
+	}
+	return b | 1<<31
+}
+
+// Select sets masks to 1 at the k largest scores and to 0 elsewhere. Slices are
+// those of NewSelector.
 func (s *Selector) Select(scores, masks [][]float32, k int) {
-	// Three passes fix the threshold's bits from the top: 10, 11 and 10 of 31.
+	// Three passes fix the threshold's bits from the top: 11, 11 and 10 of 32.
 	var prefix uint32
-	shift := 31
+	shift := 32
 	rest := k
-	for _, bits := range []int{10, 11, 10} {
+	for _, bits := range []int{11, 11, 10} {
 		shift -= bits
 		s.count(scores, prefix, shift, bits)
 		b := 1<<bits - 1
@@ -73,7 +83,7 @@ func (s *Selector) Select(scores, masks [][]float32, k int) {
 		c := &s.chunks[i]
 		c.equal = 0
 		for _, v := range scores[c.slice][c.lo:c.hi] {
-			if order(v) == prefix {
+			if s.order(v) == prefix {
 				c.equal++
 			}
 		}
@@ -88,7 +98,7 @@ func (s *Selector) Select(scores, masks [][]float32, k int) {
 		m := masks[c.slice][c.lo:c.hi]
 		left := c.above
 		for j, v := range scores[c.slice][c.lo:c.hi] {
-			switch o := order(v); {
+			switch o := s.order(v); {
 			case k == 0 || o < prefix:
 				m[j] = 0
 			case o > prefix:
@@ -113,8 +123,8 @@ func (s *Selector) count(scores [][]float32, prefix uint32, shift, bits int) {
 		high := shift + bits
 		digit := uint32(1<<bits - 1)
 		for _, v := range scores[c.slice][c.lo:c.hi] {
-			o := order(v)
-			if o>>high == prefix>>high {
+			o := s.order(v)
+			if uint64(o)>>high == uint64(prefix)>>high {
 				n[o>>shift&digit]++
 			}
 		}

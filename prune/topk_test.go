@@ -48,7 +48,7 @@ func TestSelectExactly(t *testing.T) {
 				total += len(v)
 			}
 			k := rapid.IntRange(0, total).Draw(t, "k")
-			NewSelector(pool, lengths).Select(scores, masks, k)
+			NewSelector(pool, lengths, magnitude).Select(scores, masks, k)
 			want := sortedMask(scores, k)
 			for s := range want {
 				for i := range want[s] {
@@ -77,7 +77,7 @@ func TestSelectTies(t *testing.T) {
 	}
 	scores[1][99] = -3
 	k := 2*spanSize + 5
-	NewSelector(pool, []int{n, 100}).Select(scores, masks, k)
+	NewSelector(pool, []int{n, 100}, magnitude).Select(scores, masks, k)
 	for i, m := range masks[0] {
 		if want := i < k-1; (m == 1) != want {
 			t.Fatalf("mask[%d] is %v", i, m)

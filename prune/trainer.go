@@ -35,6 +35,8 @@ type Config struct {
 	// FreezeNorm keeps BatchNormalization on its running statistics.
 	FreezeNorm bool
 	Loss       engine.Loss
+	// EvalLoss is what evaluations report; nil means Loss.
+	EvalLoss engine.Loss
 	// Teacher, if set, gives the loss its target values: logits for the inputs of a
 	// batch.
 	Teacher *engine.Plan
@@ -230,5 +232,9 @@ func (t *Trainer) Evaluate(d *data.Dataset) (*Score, error) {
 		}
 		t.eval = p
 	}
-	return Evaluate(t.eval, d, t.Config.Loss, nil)
+	loss := t.Config.EvalLoss
+	if loss == nil {
+		loss = t.Config.Loss
+	}
+	return Evaluate(t.eval, d, loss, nil)
 }

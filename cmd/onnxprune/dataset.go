@@ -49,7 +49,7 @@ const (
 func openData(g *graph.Graph, dir string, dims map[string]int, use labelUse) (*data.Dataset, error) {
 	inputs, err := specs(g, dims)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(unsupported(g), err)
 	}
 	opts := data.Options{NoLabels: use == labelsIgnored}
 	if use == labelsOptional {
@@ -94,7 +94,7 @@ func bind(g *graph.Graph, d *data.Dataset, dir string, dims map[string]int) erro
 
 // lossFlags choose what training minimises.
 type lossFlags struct {
-	Loss        string  `help:"Loss: auto takes ce for class numbers as labels and mse for values; distill follows the values of float labels, or where labels are class numbers or absent, the model as it was before pruning (${enum})." enum:"auto,ce,mse,distill" default:"auto"`
+	Loss        string  `help:"What training minimises: ce (class numbers), mse (values), distill (KL to the values of float labels; without these, to the model before pruning), auto: ce or mse by the labels." enum:"auto,ce,mse,distill" default:"auto"`
 	Temperature float64 `help:"Temperature of --loss distill." default:"4"`
 	LabelWeight float64 `help:"Share of the labels' cross-entropy in --loss distill, 0 to 1." default:"0"`
 }

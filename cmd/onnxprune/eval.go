@@ -72,7 +72,7 @@ func (c *evalCmd) Run(con *console) error {
 	})
 	b.clear()
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.Data, err)
+		return err
 	}
 	e := evaluation{Score: *score(s), ImagesPerSecond: s.ImagesPerSecond}
 	if c.JSON {

@@ -41,16 +41,20 @@ type console struct {
 	columns  int
 }
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() { os.Exit(guarded(func() int { return run(os.Args[1:]) })) }
 
-// run executes a command line and returns the exit code.
-func run(args []string) (code int) {
+// guarded turns a panic in f into an error of ours: no trace, no path of a machine.
+func guarded(f func() int) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
-			fmt.Fprintf(os.Stderr, "onnxprune: internal error, please report it with the command and the model: %v\n", r)
-			code = exitFailed
+			code = fail(fmt.Errorf("internal error, please report it with the command and the model: %v", r), exitFailed)
 		}
 	}()
+	return f()
+}
+
+// run executes a command line and returns the exit code.
+func run(args []string) int {
 	var cmd commands
 	exited := -1
 	parser, err := kong.New(&cmd,
@@ -69,8 +73,7 @@ func run(args []string) (code int) {
 		return fail(err, exitFailed)
 	}
 	if len(args) == 0 {
-		args = []string{"--help"}
-		defer func() { code = exitUsage }()
+		return fail(errors.New("no command\nhint: onnxprune IN OUT --ratio 0.8 prunes a model; onnxprune --help shows all commands and flags"), exitUsage)
 	}
 	ctx, err := parser.Parse(args)
 	if exited >= 0 {
@@ -90,10 +93,6 @@ func run(args []string) (code int) {
 
 // fail prints an error, each line of it after the program's name, hints as they are.
 func fail(err error, code int) int {
-	var usage *usageError
-	if errors.As(err, &usage) {
-		code = exitUsage
-	}
 	for _, line := range strings.Split(strings.TrimRight(err.Error(), "\n"), "\n") {
 		if !strings.HasPrefix(line, "hint:") {
 			line = "onnxprune: " + line
@@ -103,13 +102,7 @@ func fail(err error, code int) int {
 	return code
 }
 
-// usageError is a command line that contradicts itself.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
-
+// version is that of the module, where the build knows it.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version

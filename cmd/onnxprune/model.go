@@ -55,12 +55,13 @@ func load(path string) (*graph.Graph, error) {
 	return graph.New(m, path)
 }
 
-// declared reports every name in dims that no input of g declares.
+// declared reports every name in dims that no input of g declares. The batch axis is
+// no such dimension.
 func declared(g *graph.Graph, dims map[string]int) error {
 	known := map[string]bool{}
 	for _, in := range g.Inputs {
-		for _, d := range in.Dims {
-			if d.Size < 0 {
+		for i, d := range in.Dims {
+			if i > 0 && d.Size < 0 {
 				known[d.Symbol] = true
 			}
 		}
@@ -68,7 +69,18 @@ func declared(g *graph.Graph, dims map[string]int) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(dims)) {
 		if !known[name] {
-			errs = append(errs, fmt.Errorf("%s: --dim %s: no input has a dimension of that name, there are %q", g.Name, name, slices.Sorted(maps.Keys(known))))
+			errs = append(errs, fmt.Errorf("%s: --dim %s: no input has an open dimension of that name besides the batch, there are %q", g.Name, name, slices.Sorted(maps.Keys(known))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// unsupported names every node whose operator is not known.
+func unsupported(g *graph.Graph) error {
+	var errs []error
+	for _, n := range g.Nodes {
+		if n.Def == nil {
+			errs = append(errs, fmt.Errorf("%s: %s: the operator is not supported", g.Name, n))
 		}
 	}
 	return errors.Join(errs...)

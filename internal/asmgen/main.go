@@ -24,6 +24,7 @@ func main() {
 	write(*dir, "tile_asm", tiles)
 	write(*dir, "grad_asm", grads)
 	write(*dir, "elementwise_asm", elementwise)
+	write(*dir, "transcendental_asm", transcendentals)
 	write(*dir, "optimizer_asm", optimizers)
 	write(*dir, "batchnorm_asm", norms)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
@@ -25,6 +26,7 @@ const (
 	tileLanes = 96
 	tileLo    = 112
 	tileHi    = 116
+	tileRows  = 120
 )
 
 func tiles(c *build.Context) {
@@ -90,7 +92,7 @@ func (t tile) generate(c *build.Context) {
 	t.ptr = []reg.GPPhysical{reg.RAX, reg.RBX, reg.RDX, reg.RSI, reg.RDI, reg.R8, reg.R9, reg.R10, reg.R11, reg.R12, reg.R13, reg.R14}[:t.pixels]
 	t.wp, t.k, t.x = reg.R15, reg.RCX, reg.RBP
 	t.local = map[string]operand.Mem{}
-	for _, l := range []string{"in", "out", "n", "inTap", "taps", "zero", "pitch", "cin", "cin4", "args"} {
+	for _, l := range []string{"in", "out", "n", "inTap", "taps", "zero", "pitch", "cin", "cin4", "args", "row", "w"} {
 		t.local[l] = c.AllocLocal(8)
 	}
 	t.body()
@@ -105,7 +107,7 @@ func (t *tile) body() {
 	for _, f := range []struct {
 		name string
 		off  int
-	}{{"in", tileIn}, {"out", tileOut}, {"n", tileN}, {"zero", tileZero}, {"pitch", tilePitch}, {"cin", tileCin}} {
+	}{{"in", tileIn}, {"out", tileOut}, {"n", tileN}, {"zero", tileZero}, {"pitch", tilePitch}, {"cin", tileCin}, {"w", tileW}} {
 		c.MOVQ(t.field(f.off), t.k)
 		switch f.name {
 		case "pitch":
@@ -134,11 +136,12 @@ func (t *tile) body() {
 	c.MOVQ(t.k, t.local["taps"])
 	c.MOVQ(t.local["in"], t.k)
 	c.MOVQ(t.k, t.local["inTap"])
+	c.MOVQ(t.field(tileRows), t.k)
+	c.MOVQ(t.k, t.local["row"])
 	c.MOVQ(t.field(tileX), t.x)
 	if t.depth && t.lanes == 8 {
 		m = t.vectorMasks()
 	}
-	c.MOVQ(t.field(tileW), t.wp)
 
 	c.Label("taps")
 	c.MOVQ(t.local["inTap"], t.k)
@@ -150,9 +153,13 @@ func (t *tile) body() {
 	}
 	c.MOVQ(t.local["pitch"], t.k)
 	c.ADDQ(t.k, t.local["inTap"])
+	c.MOVQ(t.local["row"], t.k)
+	c.ADDQ(operand.Imm(4), t.local["row"])
+	c.MOVLQSX(operand.Mem{Base: t.k}, t.wp)
+	c.SHLQ(operand.U8(bits.TrailingZeros(uint(4*t.width))), t.wp)
+	c.ADDQ(t.local["w"], t.wp)
 	if t.depth {
 		t.depthStep(m)
-		c.ADDQ(operand.I32(4*t.width), t.wp)
 	} else {
 		t.channels()
 	}

@@ -197,7 +197,7 @@ func normGradApply(dx, dres, dy, x, y, a, b, d []float32, rows, c int, addDx, ad
 		normGradApplyGo(dx, dres, dy, x, y, a, b, d, rows, c, addDx, addRes)
 		return
 	}
-	fx, fr := flag(addDx), flag(addRes)
+	fx, fr := oneIf(addDx), oneIf(addRes)
 	r := widen(rows, c)
 	if r == 1 {
 		normGradApplyAsm(dx, dres, dy, x, y, a, b, d, rows, c, fx, fr)
@@ -211,7 +211,7 @@ func normGradApply(dx, dres, dy, x, y, a, b, d []float32, rows, c int, addDx, ad
 	}
 }
 
-func flag(b bool) int {
+func oneIf(b bool) int {
 	if b {
 		return 1
 	}

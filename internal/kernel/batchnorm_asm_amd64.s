@@ -834,7 +834,7 @@ narrow:
 	MOVQ    $0x00000008, R9
 	CMPQ    DI, R9
 	CMOVQGT R9, DI
-	LEAQ    lanese<>+0(SB), R9
+	LEAQ    lanesf<>+0(SB), R9
 	NEGQ    DI
 	VMOVUPS 64(R9)(DI*4), Y1
 	VXORPS  Y0, Y0, Y0
@@ -856,39 +856,39 @@ done:
 	VZEROUPPER
 	RET
 
-DATA lanese<>+0(SB)/4, $0xffffffff
-DATA lanese<>+4(SB)/4, $0xffffffff
-DATA lanese<>+8(SB)/4, $0xffffffff
-DATA lanese<>+12(SB)/4, $0xffffffff
-DATA lanese<>+16(SB)/4, $0xffffffff
-DATA lanese<>+20(SB)/4, $0xffffffff
-DATA lanese<>+24(SB)/4, $0xffffffff
-DATA lanese<>+28(SB)/4, $0xffffffff
-DATA lanese<>+32(SB)/4, $0xffffffff
-DATA lanese<>+36(SB)/4, $0xffffffff
-DATA lanese<>+40(SB)/4, $0xffffffff
-DATA lanese<>+44(SB)/4, $0xffffffff
-DATA lanese<>+48(SB)/4, $0xffffffff
-DATA lanese<>+52(SB)/4, $0xffffffff
-DATA lanese<>+56(SB)/4, $0xffffffff
-DATA lanese<>+60(SB)/4, $0xffffffff
-DATA lanese<>+64(SB)/4, $0x00000000
-DATA lanese<>+68(SB)/4, $0x00000000
-DATA lanese<>+72(SB)/4, $0x00000000
-DATA lanese<>+76(SB)/4, $0x00000000
-DATA lanese<>+80(SB)/4, $0x00000000
-DATA lanese<>+84(SB)/4, $0x00000000
-DATA lanese<>+88(SB)/4, $0x00000000
-DATA lanese<>+92(SB)/4, $0x00000000
-DATA lanese<>+96(SB)/4, $0x00000000
-DATA lanese<>+100(SB)/4, $0x00000000
-DATA lanese<>+104(SB)/4, $0x00000000
-DATA lanese<>+108(SB)/4, $0x00000000
-DATA lanese<>+112(SB)/4, $0x00000000
-DATA lanese<>+116(SB)/4, $0x00000000
-DATA lanese<>+120(SB)/4, $0x00000000
-DATA lanese<>+124(SB)/4, $0x00000000
-GLOBL lanese<>(SB), RODATA|NOPTR, $128
+DATA lanesf<>+0(SB)/4, $0xffffffff
+DATA lanesf<>+4(SB)/4, $0xffffffff
+DATA lanesf<>+8(SB)/4, $0xffffffff
+DATA lanesf<>+12(SB)/4, $0xffffffff
+DATA lanesf<>+16(SB)/4, $0xffffffff
+DATA lanesf<>+20(SB)/4, $0xffffffff
+DATA lanesf<>+24(SB)/4, $0xffffffff
+DATA lanesf<>+28(SB)/4, $0xffffffff
+DATA lanesf<>+32(SB)/4, $0xffffffff
+DATA lanesf<>+36(SB)/4, $0xffffffff
+DATA lanesf<>+40(SB)/4, $0xffffffff
+DATA lanesf<>+44(SB)/4, $0xffffffff
+DATA lanesf<>+48(SB)/4, $0xffffffff
+DATA lanesf<>+52(SB)/4, $0xffffffff
+DATA lanesf<>+56(SB)/4, $0xffffffff
+DATA lanesf<>+60(SB)/4, $0xffffffff
+DATA lanesf<>+64(SB)/4, $0x00000000
+DATA lanesf<>+68(SB)/4, $0x00000000
+DATA lanesf<>+72(SB)/4, $0x00000000
+DATA lanesf<>+76(SB)/4, $0x00000000
+DATA lanesf<>+80(SB)/4, $0x00000000
+DATA lanesf<>+84(SB)/4, $0x00000000
+DATA lanesf<>+88(SB)/4, $0x00000000
+DATA lanesf<>+92(SB)/4, $0x00000000
+DATA lanesf<>+96(SB)/4, $0x00000000
+DATA lanesf<>+100(SB)/4, $0x00000000
+DATA lanesf<>+104(SB)/4, $0x00000000
+DATA lanesf<>+108(SB)/4, $0x00000000
+DATA lanesf<>+112(SB)/4, $0x00000000
+DATA lanesf<>+116(SB)/4, $0x00000000
+DATA lanesf<>+120(SB)/4, $0x00000000
+DATA lanesf<>+124(SB)/4, $0x00000000
+GLOBL lanesf<>(SB), RODATA|NOPTR, $128
 
 // func columnMomentsAVX2(s1 []float32, s2 []float32, x []float32, mean []float32, rows int, c int)
 // Requires: AVX, CMOV, FMA3
@@ -968,7 +968,7 @@ narrow:
 	MOVQ       $0x00000008, R11
 	CMPQ       R9, R11
 	CMOVQGT    R11, R9
-	LEAQ       lanese<>+0(SB), R11
+	LEAQ       lanesf<>+0(SB), R11
 	NEGQ       R9
 	VMOVUPS    64(R11)(R9*4), Y1
 	VXORPS     Y0, Y0, Y0
@@ -1058,7 +1058,7 @@ narrow:
 	MOVQ       $0x00000008, R12
 	CMPQ       R10, R12
 	CMOVQGT    R12, R10
-	LEAQ       lanese<>+0(SB), R12
+	LEAQ       lanesf<>+0(SB), R12
 	NEGQ       R10
 	VMOVUPS    64(R12)(R10*4), Y1
 	VXORPS     Y0, Y0, Y0
@@ -1156,7 +1156,7 @@ narrow:
 	MOVQ       $0x00000008, R13
 	CMPQ       R11, R13
 	CMOVQGT    R13, R11
-	LEAQ       lanese<>+0(SB), R13
+	LEAQ       lanesf<>+0(SB), R13
 	NEGQ       R11
 	VMOVUPS    64(R13)(R11*4), Y2
 	VXORPS     Y1, Y1, Y1
@@ -1259,7 +1259,7 @@ rest:
 	MOVQ        DI, R10
 	SUBQ        R9, R10
 	JE          done
-	LEAQ        lanese<>+0(SB), R11
+	LEAQ        lanesf<>+0(SB), R11
 	NEGQ        R10
 	VMOVUPS     64(R11)(R10*4), Y1
 	VMASKMOVPS  (CX)(R9*4), Y1, Y2
@@ -1361,7 +1361,7 @@ rest:
 	MOVQ        R8, R11
 	SUBQ        R10, R11
 	JE          done
-	LEAQ        lanese<>+0(SB), R12
+	LEAQ        lanesf<>+0(SB), R12
 	NEGQ        R11
 	VMOVUPS     64(R12)(R11*4), Y1
 	VMASKMOVPS  (CX)(R10*4), Y1, Y2
@@ -1495,7 +1495,7 @@ rest:
 	MOVQ       R11, R14
 	SUBQ       R13, R14
 	JE         done
-	LEAQ       lanese<>+0(SB), R15
+	LEAQ       lanesf<>+0(SB), R15
 	NEGQ       R14
 	VMOVUPS    64(R15)(R14*4), Y1
 	VMASKMOVPS (DX)(R13*4), Y1, Y2

@@ -1,12 +1,15 @@
 package kernel
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
 )
+
+var batch = flag.Int("batch", 64, "batch size of the benchmarks")
 
 var benchShapes = []struct {
 	name string
@@ -59,9 +62,10 @@ func BenchmarkConv(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, bs := range benchShapes {
 		s := bs.s
+		s.N = *batch
 		c := NewConv(s)
 		ws := make([]float32, c.Workspace())
-		x, w, y := randoms(r, s.N*s.H*s.W*s.C), randoms(r, s.O*s.C/s.Groups*s.KH*s.KW), randoms(r, s.N*s.OH*s.OW*s.O)
+		x, w, y := uniforms(r, s.N*s.H*s.W*s.C), uniforms(r, s.O*s.C/s.Groups*s.KH*s.KW), uniforms(r, s.N*s.OH*s.OW*s.O)
 		dx, dw := make([]float32, len(x)), make([]float32, len(w))
 		out := make([]float32, len(y))
 		flops := 2 * float64(s.MACs())
@@ -106,5 +110,78 @@ func BenchmarkGemm(b *testing.B) {
 				rate(b, 2*float64(m*n*k), func() { Gemm(p, ta, tb, m, n, k, 1, a, lda, bb, ldb, 0, c, n, ws) })
 			})
 		}
+	}
+}
+
+// uniforms returns n numbers in [-1,1), at the start of an allocation.
+func uniforms(r *rand.Rand, n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = 2*r.Float32() - 1
+	}
+	return v
+}
+
+// bandwidth reports the best rate of memory traffic among the runs of f.
+func bandwidth(b *testing.B, bytes int, f func()) {
+	b.ReportAllocs()
+	best := time.Duration(1 << 62)
+	for b.Loop() {
+		t := time.Now()
+		f()
+		best = min(best, time.Since(t))
+	}
+	b.ReportMetric(float64(bytes)/best.Seconds()/1e9, "best-GB/s")
+}
+
+func BenchmarkBatchNorm(b *testing.B) {
+	p := NewPool(runtime.GOMAXPROCS(0))
+	defer p.Close()
+	r := rand.New(rand.NewPCG(1, 1))
+	for _, d := range [][2]int{{32 * 32, 16}, {32 * 32, 64}, {16 * 16, 128}, {16 * 16, 40}, {16, 512}} {
+		rows, c := *batch*d[0], d[1]
+		n := rows * c
+		x, dy, res, y := uniforms(r, n), uniforms(r, n), uniforms(r, n), make([]float32, n)
+		v := uniforms(r, c)
+		m, s := make([]float32, c), make([]float32, c)
+		ws := make([]float32, BatchNormWorkspace(rows, c))
+		b.Run(fmt.Sprintf("%dx%d/stats", rows, c), func(b *testing.B) {
+			bandwidth(b, 4*n, func() { BatchNormStats(p, m, s, x, rows, c, ws) })
+		})
+		b.Run(fmt.Sprintf("%dx%d/apply", rows, c), func(b *testing.B) {
+			bandwidth(b, 8*n, func() { BatchNormApply(p, y, x, v, v, nil, true, rows, c) })
+		})
+		b.Run(fmt.Sprintf("%dx%d/applyres", rows, c), func(b *testing.B) {
+			bandwidth(b, 12*n, func() { BatchNormApply(p, y, x, v, v, res, true, rows, c) })
+		})
+		b.Run(fmt.Sprintf("%dx%d/gradstats", rows, c), func(b *testing.B) {
+			bandwidth(b, 12*n, func() { BatchNormGradStats(p, m, s, dy, x, y, v, v, rows, c, ws) })
+		})
+		b.Run(fmt.Sprintf("%dx%d/gradapply", rows, c), func(b *testing.B) {
+			bandwidth(b, 16*n, func() { BatchNormGradApply(p, res, nil, dy, x, y, v, v, v, false, false, rows, c) })
+		})
+	}
+}
+
+func BenchmarkElementwise(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	const n = 1 << 14
+	x, y, z, m := uniforms(r, n), uniforms(r, n), uniforms(r, n), uniforms(r, n)
+	for _, op := range []struct {
+		name    string
+		streams int
+		f       func()
+	}{
+		{"Add", 3, func() { Add(z, x, y) }},
+		{"Relu", 2, func() { Relu(z, x) }},
+		{"Sum", 1, func() { Sum(x) }},
+		{"SGDMomentum", 6, func() { SGDMomentum(z, y, x, m, 0.1, 0.9, 1e-4) }},
+		{"BiPScore", 7, func() { BiPScore(z, y, x, x, m, 0.1, 0.9, 1) }},
+		{"Exp", 2, func() { Exp(z, x) }},
+		{"Sigmoid", 2, func() { Sigmoid(z, x) }},
+		{"Tanh", 2, func() { Tanh(z, x) }},
+		{"Erf", 2, func() { Erf(z, x) }},
+	} {
+		b.Run(op.name, func(b *testing.B) { bandwidth(b, 4*n*op.streams, op.f) })
 	}
 }

@@ -46,17 +46,19 @@ type Conv struct {
 // convJob holds the operands of the call in progress; the closures are made
 // once so that a call allocates nothing.
 type convJob struct {
-	plan        *tilePlan
-	y, x, w     []float32
-	packed, cp  []float32
-	ep          Epilogue
-	accumulate  bool
-	parts       []float32
-	packTask    func(task, worker int)
-	tileTask    func(task, worker int)
-	copyTask    func(task, worker int)
-	gradTask    func(task, worker int)
-	gradSumTask func(task, worker int)
+	plan          *tilePlan
+	y, x, w       []float32
+	packed, cp    []float32
+	ep            Epilogue
+	accumulate    bool
+	pool          *Pool
+	parts         []float32
+	packTask      func(task, worker int)
+	tileTask      func(task, worker int)
+	copyTask      func(task, worker int)
+	gradTask      func(task, worker int)
+	gradAddTask   func(task, worker int)
+	gradWriteTask func(task, worker int)
 }
 
 // NewConv precomputes the tables for a shape. It panics when the shape is
@@ -80,8 +82,9 @@ func NewConv(s ConvShape) *Conv {
 	j.packTask = func(t, _ int) { j.plan.pack(t, j.packed, j.w) }
 	j.tileTask = func(t, _ int) { j.plan.run(t, j.y, j.x, j.packed, c.zero, &j.ep) }
 	j.copyTask = func(t, _ int) { c.window.copy(t, s, j.cp, j.x) }
-	j.gradTask = func(t, _ int) { c.weights.run(t, j.parts, j.x, j.y, c.zero) }
-	j.gradSumTask = func(t, _ int) { c.weights.sum(t, j.w, j.parts, j.accumulate) }
+	j.gradTask = func(t, w int) { c.weights.run(t, j.parts, j.x, j.y, c.zero, j.pool, w) }
+	j.gradAddTask = func(t, _ int) { c.weights.add(t, j.parts) }
+	j.gradWriteTask = func(t, _ int) { c.weights.write(t, j.w, j.parts, j.accumulate) }
 	return c
 }
 
@@ -158,14 +161,17 @@ func (c *Conv) BackwardWeights(p *Pool, dw, x, dy []float32, accumulate bool, ws
 		}
 		x = j.cp
 	}
-	j.x, j.y, j.w, j.accumulate = x, dy, dw, accumulate
+	j.x, j.y, j.w, j.accumulate, j.pool = x, dy, dw, accumulate, p
 	p.Run(g.tasks(), j.gradTask)
-	p.Run(g.sumTasks(), j.gradSumTask)
+	if g.splits > 1 {
+		p.Run(g.addTasks(), j.gradAddTask)
+	}
+	p.Run(g.writeTasks(), j.gradWriteTask)
 	j.release()
 }
 
 func (j *convJob) release() {
-	j.y, j.x, j.w, j.packed, j.cp, j.parts, j.ep = nil, nil, nil, nil, nil, nil, Epilogue{}
+	j.y, j.x, j.w, j.packed, j.cp, j.parts, j.ep, j.pool = nil, nil, nil, nil, nil, nil, Epilogue{}, nil
 }
 
 func checkLen(name string, s []float32, want int) {

@@ -27,11 +27,9 @@ func tile(a *tileArgs) {
 			tile16AVX2(a)
 			return
 		}
-		h := *a
-		for half := range 2 {
-			if h.half(a, half) {
-				tile32AVX2(&h)
-			}
+		for o := 0; o < a.lanes; o += 16 {
+			h := a.half(o)
+			tile32AVX2(&h)
 		}
 	default:
 		tileGo(a)
@@ -51,26 +49,20 @@ func depthTile(a *tileArgs) {
 			depthTile16AVX2(a)
 			return
 		}
-		h := *a
-		for half := range 2 {
-			if h.half(a, half) {
-				h.x, h.zero = at(a.x, 16*half), a.zero
-				depthTile32AVX2(&h)
-			}
+		for o := 0; o < a.lanes; o += 16 {
+			h := a.half(o)
+			h.x = at(a.x, o)
+			depthTile32AVX2(&h)
 		}
 	default:
 		depthTileGo(a)
 	}
 }
 
-// half restricts the call a to the first or second sixteen output channels;
-// it reports whether there are any.
-func (h *tileArgs) half(a *tileArgs, half int) bool {
-	o := 16 * half
+// half returns the call a restricted to the sixteen output channels from o.
+func (a *tileArgs) half(o int) tileArgs {
+	h := *a
 	h.lanes = min(16, a.lanes-o)
-	if h.lanes <= 0 {
-		return false
-	}
 	h.w, h.y = at(a.w, o), at(a.y, o)
 	if a.bias != nil {
 		h.bias = at(a.bias, o)
@@ -78,7 +70,7 @@ func (h *tileArgs) half(a *tileArgs, half int) bool {
 	if a.res != nil {
 		h.res = at(a.res, o)
 	}
-	return true
+	return h
 }
 
 func grad(a *gradArgs) {
@@ -129,4 +121,3 @@ func depthGrad(a *depthGradArgs) {
 		depthGradGo(a)
 	}
 }
-

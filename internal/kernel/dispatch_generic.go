@@ -8,4 +8,3 @@ func tile(a *tileArgs)           { tileGo(a) }
 func depthTile(a *tileArgs)      { depthTileGo(a) }
 func grad(a *gradArgs)           { gradGo(a) }
 func depthGrad(a *depthGradArgs) { depthGradGo(a) }
-

@@ -48,6 +48,7 @@ func GemmBatched(p *Pool, batch int, transA, transB bool, m, n, k int, alpha flo
 	j.gemmShape = g
 	j.alpha, j.beta = alpha, beta
 	j.a, j.lda, j.b, j.ldb, j.c, j.ldc, j.strideC = a, lda, b, ldb, c, ldc, strideC
+	j.pool = p
 	j.pa, j.pb = ws[:g.packedA()], ws[g.packedA():][:g.packedB()]
 	chunks := (m + gemmRows - 1) / gemmRows
 	switch {
@@ -63,10 +64,12 @@ func GemmBatched(p *Pool, batch int, transA, transB bool, m, n, k int, alpha flo
 				j.strideA = 0
 			}
 		}
-		p.Run(g.packB*g.blocks, j.packBTask)
+		if g.packB > 0 {
+			p.Run(g.packB*g.blocks, j.packBTask)
+		}
 		p.Run(batch*chunks*g.blocks, j.tileTask)
 	}
-	j.a, j.b, j.c, j.pa, j.pb = nil, nil, nil, nil, nil
+	j.a, j.b, j.c, j.pa, j.pb, j.pool = nil, nil, nil, nil, nil, nil
 	gemmJobs.Put(j)
 }
 
@@ -87,13 +90,14 @@ func checkMatrix(name string, s []float32, batch int, trans bool, rows, cols, ld
 //
 // A transposed A next to a plain B is a sum of outer products, as in the
 // gradient by weights, and needs no packing. Everything else packs op(B) into
-// blocks of columns and runs the convolution tile over the rows of op(A).
+// blocks of columns and runs the convolution tile over the rows of op(A). With
+// few rows a block is used by one task, which packs it for itself.
 type gemmShape struct {
 	batch, m, n, k   int
 	transA, transB   bool
 	strideA, strideB int
 	outer            bool
-	packA, packB     int // matrices to pack
+	packA, packB     int // matrices to pack ahead of the tiles
 	blocks           int // column blocks
 }
 
@@ -110,7 +114,9 @@ func gemmLayout(batch int, transA, transB bool, m, n, k, strideA, strideB int) g
 		}
 		return batch
 	}
-	g.packB = count(strideB)
+	if m > gemmRows {
+		g.packB = count(strideB)
+	}
 	if transA {
 		g.packA = count(strideA)
 	}
@@ -141,6 +147,7 @@ func (g *gemmShape) block(i int) (col, lanes, width int) {
 
 type gemmJob struct {
 	gemmShape
+	pool                                                 *Pool
 	alpha, beta                                          float32
 	a, b, c, pa, pb                                      []float32
 	lda, ldb, ldc, strideC                               int
@@ -194,40 +201,63 @@ func (j *gemmJob) packRowsA(task, _ int) {
 	}
 }
 
-// packColumnsB writes one block of columns of alpha·op(B) as [k][width].
+// packColumnsB writes one block of columns of alpha·op(B).
 func (j *gemmJob) packColumnsB(task, _ int) {
-	matrix := task / j.blocks
-	col, lanes, width := j.block(task % j.blocks)
-	dst := j.pb[matrix*j.columns()*j.k+col*j.k:][:j.k*width]
+	matrix, bl := task/j.blocks, task%j.blocks
+	col, _, width := j.block(bl)
+	j.pack(j.pb[matrix*j.columns()*j.k+col*j.k:][:j.k*width], matrix, bl, 0)
+}
+
+// pack writes rows k0 to k0+len(dst)/width of a block of columns of alpha·op(B)
+// as [k][width].
+func (j *gemmJob) pack(dst []float32, matrix, bl, k0 int) {
+	col, lanes, width := j.block(bl)
+	n := len(dst) / width
 	src := j.b[matrix*j.strideB:]
-	if !j.transB {
-		for k := range j.k {
-			d := dst[k*width:][:width]
-			s := src[k*j.ldb+col:][:lanes]
-			if j.alpha == 1 {
-				copy(d, s)
-			} else {
-				for l, v := range s {
-					d[l] = v * j.alpha
-				}
-			}
-			clear(d[lanes:])
+	switch {
+	case j.transB:
+		packTransposed(dst, src[col*j.ldb+k0:], n, lanes, width, j.ldb)
+	case lanes == 32:
+		for k := range n {
+			*(*[32]float32)(dst[k*32:]) = *(*[32]float32)(src[(k0+k)*j.ldb+col:])
 		}
-		return
+	default:
+		for k := range n {
+			d := dst[k*width:][:width]
+			clear(d[copy(d, src[(k0+k)*j.ldb+col:][:lanes]):])
+		}
 	}
+	if j.alpha != 1 {
+		Scale(dst, dst, j.alpha)
+	}
+}
+
+// packTransposed writes dst[k·width+l] = src[l·ld+k] for k < n and l < lanes.
+func packTransposed(dst, src []float32, n, lanes, width, ld int) {
 	if lanes < width {
 		clear(dst)
 	}
-	for l := range lanes {
-		i := l
-		for _, v := range src[(col+l)*j.ldb:][:j.k] {
-			dst[i] = v * j.alpha
-			i += width
+	l := 0
+	for ; l+8 <= lanes; l += 8 {
+		s0, s1, s2, s3 := src[l*ld:][:n], src[(l+1)*ld:][:n], src[(l+2)*ld:][:n], src[(l+3)*ld:][:n]
+		s4, s5, s6, s7 := src[(l+4)*ld:][:n], src[(l+5)*ld:][:n], src[(l+6)*ld:][:n], src[(l+7)*ld:][:n]
+		for k := range s0 {
+			d := (*[8]float32)(dst[k*width+l:])
+			d[0], d[1], d[2], d[3] = s0[k], s1[k], s2[k], s3[k]
+			d[4], d[5], d[6], d[7] = s4[k], s5[k], s6[k], s7[k]
+		}
+	}
+	for ; l < lanes; l++ {
+		for k, v := range src[l*ld:][:n] {
+			dst[k*width+l] = v
 		}
 	}
 }
 
-func (j *gemmJob) tiles(task, _ int) {
+// gemmDepth is how many rows of op(B) a task packs for itself at a time.
+const gemmDepth = 2048
+
+func (j *gemmJob) tiles(task, worker int) {
 	matrix, row, rows, bl := j.split(task, j.blocks)
 	col, lanes, width := j.block(bl)
 	var in, out [gemmRows + tileSlack]int32
@@ -237,18 +267,13 @@ func (j *gemmJob) tiles(task, _ int) {
 			in[i], out[i] = int32(i*j.lda), int32(i*j.ldc)
 		}
 	}
-	pb := 0
-	if j.packB > 1 {
-		pb = matrix * j.columns() * j.k
-	}
+	var first [1]int32
 	c := matrix*j.strideC + row*j.ldc + col
 	t := tileArgs{
-		x:    &j.a[matrix*j.strideA+row*j.lda],
 		zero: &zeros(j.k)[0],
-		in:   &in[0], out: &out[0],
-		w:    &j.pb[pb+col*j.k],
+		in:   &in[0], out: &out[0], rows: &first[0],
 		y:    &j.c[c],
-		taps: 1, cin: j.k, n: rows, lanes: lanes, width: width,
+		taps: 1, n: rows, lanes: lanes, width: width,
 		lo: -inf32, hi: inf32,
 	}
 	if j.beta != 0 {
@@ -257,28 +282,68 @@ func (j *gemmJob) tiles(task, _ int) {
 		}
 		t.res = t.y
 	}
-	tile(&t)
+	a := j.a[matrix*j.strideA+row*j.lda:]
+	if j.packB > 0 {
+		pb := j.pb[col*j.k:]
+		if j.packB > 1 {
+			pb = pb[matrix*j.columns()*j.k:]
+		}
+		t.x, t.w, t.cin = &a[0], &pb[0], j.k
+		tile(&t)
+		return
+	}
+	pb := j.pool.scratch(worker, min(j.k, gemmDepth)*width)
+	for k := 0; k < j.k; k += gemmDepth {
+		t.cin = min(gemmDepth, j.k-k)
+		j.pack(pb[:t.cin*width], matrix, bl, k)
+		t.x, t.w = &a[k], &pb[0]
+		tile(&t)
+		t.res = t.y
+	}
 }
 
-func (j *gemmJob) outerTiles(task, _ int) {
+// outerDepth is how many rows of B a task of outer products copies at a time.
+const outerDepth = 256
+
+func (j *gemmJob) outerTiles(task, worker int) {
 	matrix, row, rows, bl := j.split(task, j.blocks)
 	col, lanes, width := j.block(bl)
 	height := gradRows(width)
-	var acc [8 * 32]float32
-	for r := row; r < row+rows; r += height {
-		start := min(r, j.m-height)
-		clear(acc[:])
-		gradRange(&acc[0], &j.a[matrix*j.strideA+start], &j.b[matrix*j.strideB+col], j.k, j.lda, j.ldb, lanes, width)
-		for i := r; i < min(r+height, row+rows); i++ {
-			c := j.c[matrix*j.strideC+i*j.ldc+col:][:lanes]
-			s := acc[(i-start)*width:][:len(c)]
-			if j.beta == 0 {
-				Scale(c, s, j.alpha)
-				continue
-			}
+	a, b := j.a[matrix*j.strideA:], j.b[matrix*j.strideB+col:]
+	var acc [gemmRows * 32]float32
+	var pairs [2 * outerDepth]int32
+	for i := range min(outerDepth, j.k) {
+		pairs[2*i], pairs[2*i+1] = int32(i*j.lda), int32(i*width)
+	}
+	pb := j.pool.scratch(worker, outerDepth*width)
+	for k := 0; k < j.k; k += outerDepth {
+		n := min(outerDepth, j.k-k)
+		for i := range n {
+			copy(pb[i*width:][:lanes], b[(k+i)*j.ldb:])
+		}
+		for r := 0; r < rows; r += height {
+			start := min(row+r, j.m-height)
+			grad(&gradArgs{
+				x: &a[k*j.lda+start], dy: &pb[0], pairs: &pairs[0], acc: &acc[r*width],
+				n: n, lanes: lanes, width: width,
+			})
+		}
+	}
+	for i := range rows {
+		tile := min(row+i/height*height, j.m-height)
+		s := acc[i/height*height*width:][(row+i-tile)*width:]
+		c := j.c[matrix*j.strideC+(row+i)*j.ldc+col:][:lanes]
+		switch {
+		case j.beta != 0:
 			for l := range c {
 				c[l] = j.alpha*s[l] + j.beta*c[l]
 			}
+		case j.alpha != 1:
+			for l := range c {
+				c[l] = j.alpha * s[l]
+			}
+		default:
+			copy(c, s)
 		}
 	}
 }

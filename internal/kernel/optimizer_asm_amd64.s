@@ -407,7 +407,7 @@ rest:
 	MOVQ         BX, DI
 	SUBQ         SI, DI
 	JE           done
-	LEAQ         lanesd<>+0(SB), BX
+	LEAQ         lanese<>+0(SB), BX
 	NEGQ         DI
 	VMOVUPS      64(BX)(DI*4), Y3
 	VMASKMOVPS   (DX)(SI*4), Y3, Y4
@@ -423,39 +423,39 @@ done:
 	VZEROUPPER
 	RET
 
-DATA lanesd<>+0(SB)/4, $0xffffffff
-DATA lanesd<>+4(SB)/4, $0xffffffff
-DATA lanesd<>+8(SB)/4, $0xffffffff
-DATA lanesd<>+12(SB)/4, $0xffffffff
-DATA lanesd<>+16(SB)/4, $0xffffffff
-DATA lanesd<>+20(SB)/4, $0xffffffff
-DATA lanesd<>+24(SB)/4, $0xffffffff
-DATA lanesd<>+28(SB)/4, $0xffffffff
-DATA lanesd<>+32(SB)/4, $0xffffffff
-DATA lanesd<>+36(SB)/4, $0xffffffff
-DATA lanesd<>+40(SB)/4, $0xffffffff
-DATA lanesd<>+44(SB)/4, $0xffffffff
-DATA lanesd<>+48(SB)/4, $0xffffffff
-DATA lanesd<>+52(SB)/4, $0xffffffff
-DATA lanesd<>+56(SB)/4, $0xffffffff
-DATA lanesd<>+60(SB)/4, $0xffffffff
-DATA lanesd<>+64(SB)/4, $0x00000000
-DATA lanesd<>+68(SB)/4, $0x00000000
-DATA lanesd<>+72(SB)/4, $0x00000000
-DATA lanesd<>+76(SB)/4, $0x00000000
-DATA lanesd<>+80(SB)/4, $0x00000000
-DATA lanesd<>+84(SB)/4, $0x00000000
-DATA lanesd<>+88(SB)/4, $0x00000000
-DATA lanesd<>+92(SB)/4, $0x00000000
-DATA lanesd<>+96(SB)/4, $0x00000000
-DATA lanesd<>+100(SB)/4, $0x00000000
-DATA lanesd<>+104(SB)/4, $0x00000000
-DATA lanesd<>+108(SB)/4, $0x00000000
-DATA lanesd<>+112(SB)/4, $0x00000000
-DATA lanesd<>+116(SB)/4, $0x00000000
-DATA lanesd<>+120(SB)/4, $0x00000000
-DATA lanesd<>+124(SB)/4, $0x00000000
-GLOBL lanesd<>(SB), RODATA|NOPTR, $128
+DATA lanese<>+0(SB)/4, $0xffffffff
+DATA lanese<>+4(SB)/4, $0xffffffff
+DATA lanese<>+8(SB)/4, $0xffffffff
+DATA lanese<>+12(SB)/4, $0xffffffff
+DATA lanese<>+16(SB)/4, $0xffffffff
+DATA lanese<>+20(SB)/4, $0xffffffff
+DATA lanese<>+24(SB)/4, $0xffffffff
+DATA lanese<>+28(SB)/4, $0xffffffff
+DATA lanese<>+32(SB)/4, $0xffffffff
+DATA lanese<>+36(SB)/4, $0xffffffff
+DATA lanese<>+40(SB)/4, $0xffffffff
+DATA lanese<>+44(SB)/4, $0xffffffff
+DATA lanese<>+48(SB)/4, $0xffffffff
+DATA lanese<>+52(SB)/4, $0xffffffff
+DATA lanese<>+56(SB)/4, $0xffffffff
+DATA lanese<>+60(SB)/4, $0xffffffff
+DATA lanese<>+64(SB)/4, $0x00000000
+DATA lanese<>+68(SB)/4, $0x00000000
+DATA lanese<>+72(SB)/4, $0x00000000
+DATA lanese<>+76(SB)/4, $0x00000000
+DATA lanese<>+80(SB)/4, $0x00000000
+DATA lanese<>+84(SB)/4, $0x00000000
+DATA lanese<>+88(SB)/4, $0x00000000
+DATA lanese<>+92(SB)/4, $0x00000000
+DATA lanese<>+96(SB)/4, $0x00000000
+DATA lanese<>+100(SB)/4, $0x00000000
+DATA lanese<>+104(SB)/4, $0x00000000
+DATA lanese<>+108(SB)/4, $0x00000000
+DATA lanese<>+112(SB)/4, $0x00000000
+DATA lanese<>+116(SB)/4, $0x00000000
+DATA lanese<>+120(SB)/4, $0x00000000
+DATA lanese<>+124(SB)/4, $0x00000000
+GLOBL lanese<>(SB), RODATA|NOPTR, $128
 
 // func sgdMaskedAVX2(theta []float32, mom []float32, grad []float32, mask []float32, lr float32, momentum float32, weightDecay float32)
 // Requires: AVX, FMA3
@@ -530,7 +530,7 @@ rest:
 	MOVQ         BX, R8
 	SUBQ         DI, R8
 	JE           done
-	LEAQ         lanesd<>+0(SB), BX
+	LEAQ         lanese<>+0(SB), BX
 	NEGQ         R8
 	VMOVUPS      64(BX)(R8*4), Y4
 	VMASKMOVPS   (DX)(DI*4), Y4, Y5
@@ -626,7 +626,7 @@ rest:
 	MOVQ         DI, R9
 	SUBQ         R8, R9
 	JE           done
-	LEAQ         lanesd<>+0(SB), DI
+	LEAQ         lanese<>+0(SB), DI
 	NEGQ         R9
 	VMOVUPS      64(DI)(R9*4), Y3
 	VMASKMOVPS   (BX)(R8*4), Y3, Y4
@@ -710,7 +710,7 @@ rest:
 	MOVQ       BX, DI
 	SUBQ       SI, DI
 	JE         done
-	LEAQ       lanesd<>+0(SB), BX
+	LEAQ       lanese<>+0(SB), BX
 	NEGQ       DI
 	VMOVUPS    64(BX)(DI*4), Y1
 	VMASKMOVPS (DX)(SI*4), Y1, Y2

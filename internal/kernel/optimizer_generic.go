@@ -15,4 +15,3 @@ func bipScore(s, mom, theta, grad, mask []float32, lr, momentum, gammaInv float3
 }
 
 func mulMask(z, theta, mask []float32) { mulMaskGo(z, theta, mask) }
-

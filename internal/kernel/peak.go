@@ -13,11 +13,12 @@ func PeakGFLOPS(p *Pool) float64 {
 		in[i] = -1
 	}
 	w, bias, zero := make([]float32, k*32), make([]float32, 32), zeros(k)
+	rows := make([]int32, 1)
 	best := 0.0
 	task := func(int, int) {
 		t := tileArgs{
 			x: &w[0], zero: &zero[0], in: &in[0], out: &in[0], w: &w[0], y: &w[0], bias: &bias[0],
-			taps: 1, cin: k, n: pixels, lanes: 32, width: 32, lo: -inf32, hi: inf32,
+			taps: 1, cin: k, n: pixels, lanes: 32, width: 32, lo: -inf32, hi: inf32, rows: &rows[0],
 		}
 		for range rounds {
 			tile(&t)

@@ -13,9 +13,8 @@ type pixelTable struct {
 // phase is a set of output pixels that use the same taps. A forward
 // convolution has one phase; a gradient by data of stride s has s·s.
 type phase struct {
-	taps       int
+	rows       []int32    // per tap: its first row of packed weights
 	full, rest pixelTable // for group images, and for the images left over
-	weights    int        // offset of its weights in a block, in K rows
 }
 
 // unit is the part of a plan that one task works on, for one block.
@@ -43,7 +42,7 @@ type tilePlan struct {
 	units    []unit
 	blocks   []block
 	rows     []weightRow // source order
-	k        int         // K rows of packed weights per block, all phases
+	k        int         // K rows of packed weights per block
 	cin      int
 	inGroup  int // elements between groups of images
 	outGroup int
@@ -55,9 +54,9 @@ type tilePlan struct {
 
 // phaseSpec describes a phase of one image to newTilePlan.
 type phaseSpec struct {
-	out  []int32
-	taps int
-	in   func(tap, pixel int) int32
+	out  []int32                  // offsets of the output pixels
+	taps []int                    // taps that they use
+	in   func(i, pixel int) int32 // offset of the input of taps[i], or -1
 }
 
 // groupImages chooses how many images share one pixel table, so that small
@@ -80,16 +79,27 @@ func groupImages(n, pixels int) int {
 // heights.
 const unitPixels = 480
 
-func newTilePlan(images, pixels, inImage, outImage int, specs []phaseSpec) *tilePlan {
-	pl := &tilePlan{}
+func newTilePlan(images, cin, inImage, outImage int, specs []phaseSpec) *tilePlan {
+	pl := &tilePlan{cin: cin}
+	pixels := 0
+	for _, sp := range specs {
+		pixels += len(sp.out)
+	}
 	g := groupImages(images, pixels)
+	if split := splitClasses(specs); images >= 8 && split != nil {
+		specs, g = split, max(g, 8)
+	}
 	pl.inGroup, pl.outGroup = g*inImage, g*outImage
 	for _, sp := range specs {
-		pl.phases = append(pl.phases, phase{
-			taps: sp.taps,
+		ph := phase{
+			rows: make([]int32, len(sp.taps)+1),
 			full: newPixelTable(sp, g, inImage, outImage),
 			rest: newPixelTable(sp, images%g, inImage, outImage),
-		})
+		}
+		for i, tap := range sp.taps {
+			ph.rows[i] = int32(tap * cin)
+		}
+		pl.phases = append(pl.phases, ph)
 	}
 	for group := 0; group*g < images; group++ {
 		rest := (group+1)*g > images
@@ -110,6 +120,60 @@ func newTilePlan(images, pixels, inImage, outImage int, specs []phaseSpec) *tile
 	return pl
 }
 
+// splitClasses splits phases by which taps fall into the padding, so that
+// those are left out instead of multiplying zeros. It returns nil when too few
+// do for this to pay.
+func splitClasses(specs []phaseSpec) []phaseSpec {
+	var split []phaseSpec
+	all, used := 0, 0
+	for _, sp := range specs {
+		classes := map[string]int{}
+		var keys []string
+		var pixels [][]int
+		for p := range sp.out {
+			key := make([]byte, len(sp.taps))
+			for i := range key {
+				if sp.in(i, p) >= 0 {
+					key[i] = 1
+					used++
+				}
+			}
+			all += len(key)
+			class, ok := classes[string(key)]
+			if !ok {
+				class = len(keys)
+				classes[string(key)] = class
+				keys, pixels = append(keys, string(key)), append(pixels, nil)
+			}
+			pixels[class] = append(pixels[class], p)
+		}
+		for class, key := range keys {
+			split = append(split, sp.restrict(key, pixels[class]))
+		}
+	}
+	if used*20 > all*19 {
+		return nil
+	}
+	return split
+}
+
+// restrict returns the part of sp with the taps set in key and the given
+// pixels.
+func (sp phaseSpec) restrict(key string, pixels []int) phaseSpec {
+	var class phaseSpec
+	var from []int
+	for i, tap := range sp.taps {
+		if key[i] != 0 {
+			class.taps, from = append(class.taps, tap), append(from, i)
+		}
+	}
+	for _, p := range pixels {
+		class.out = append(class.out, sp.out[p])
+	}
+	class.in = func(i, p int) int32 { return sp.in(from[i], pixels[p]) }
+	return class
+}
+
 func newPixelTable(sp phaseSpec, images, inImage, outImage int) pixelTable {
 	per := len(sp.out)
 	n := per * images
@@ -117,7 +181,7 @@ func newPixelTable(sp phaseSpec, images, inImage, outImage int) pixelTable {
 		return pixelTable{}
 	}
 	t := pixelTable{n: n, pitch: n + tileSlack}
-	t.in = slices.Repeat([]int32{-1}, max(1, sp.taps*t.pitch))
+	t.in = slices.Repeat([]int32{-1}, max(1, len(sp.taps)*t.pitch))
 	t.out = slices.Repeat([]int32{-1}, t.pitch)
 	for i := range images {
 		for p, o := range sp.out {
@@ -164,29 +228,62 @@ func (pl *tilePlan) pack(b int, dst, w []float32) {
 }
 
 func packRows(dst, w []float32, rows []weightRow, width, lanes, lane int) {
-	for _, r := range rows {
-		d := dst[int(r.dst)*width:][:width]
-		i := int(r.src)
-		for l := range d[:lanes] {
-			d[l] = w[i]
-			i += lane
+	if lanes < width {
+		clear(dst)
+	}
+	l := 0
+	for ; l+8 <= lanes; l += 8 {
+		w0, w1, w2, w3 := w[l*lane:], w[(l+1)*lane:], w[(l+2)*lane:], w[(l+3)*lane:]
+		w4, w5, w6, w7 := w[(l+4)*lane:], w[(l+5)*lane:], w[(l+6)*lane:], w[(l+7)*lane:]
+		for _, r := range rows {
+			d := (*[8]float32)(dst[int(r.dst)*width+l:])
+			i := int(r.src)
+			d[0], d[1], d[2], d[3] = w0[i], w1[i], w2[i], w3[i]
+			d[4], d[5], d[6], d[7] = w4[i], w5[i], w6[i], w7[i]
 		}
-		clear(d[lanes:])
+	}
+	for ; l < lanes; l++ {
+		wl := w[l*lane:]
+		for _, r := range rows {
+			dst[int(r.dst)*width+l] = wl[r.src]
+		}
 	}
 }
 
 // packedSize returns the number of floats that the packed weights need.
 func (pl *tilePlan) packedSize() int { return packedRows(pl.blocks) * max(1, pl.k) }
 
-func (pl *tilePlan) tasks() int { return len(pl.units) * len(pl.blocks) }
+func (pl *tilePlan) tasks() int {
+	if pl.depth {
+		return len(pl.units)
+	}
+	return len(pl.units) * len(pl.blocks)
+}
 
-// run computes one task: one unit of pixels times one block of channels.
+// run computes one task: one unit of pixels times one block of channels, or
+// all blocks of a depthwise convolution, whose rows are contiguous then.
 func (pl *tilePlan) run(task int, y, x, packed []float32, zero []float32, ep *Epilogue) {
+	if pl.depth {
+		un := pl.units[task]
+		step := 24 * max(1, 5/len(pl.blocks))
+		end := un.first + un.n
+		for un.n = step; un.first < end; un.first += step {
+			un.n = min(step, end-un.first)
+			for b := range pl.blocks {
+				pl.tile(&un, b, y, x, packed, zero, ep)
+			}
+		}
+		return
+	}
 	u, b := task/len(pl.blocks), task%len(pl.blocks)
 	if pl.byBlock {
 		b, u = task/len(pl.units), task%len(pl.units)
 	}
-	un, bl := &pl.units[u], &pl.blocks[b]
+	pl.tile(&pl.units[u], b, y, x, packed, zero, ep)
+}
+
+func (pl *tilePlan) tile(un *unit, b int, y, x, packed []float32, zero []float32, ep *Epilogue) {
+	bl := &pl.blocks[b]
 	ph := &pl.phases[un.phase]
 	t := &ph.full
 	if un.rest {
@@ -198,10 +295,11 @@ func (pl *tilePlan) run(task int, y, x, packed []float32, zero []float32, ep *Ep
 		zero:  &zero[0],
 		in:    &t.in[min(un.first, len(t.in)-1)],
 		out:   &t.out[un.first],
-		w:     &packed[bl.rows*pl.k+min(ph.weights, max(0, pl.k-1))*bl.width],
+		w:     &packed[bl.rows*pl.k],
 		y:     &y[yo],
 		pitch: t.pitch,
-		taps:  ph.taps,
+		taps:  len(ph.rows) - 1,
+		rows:  &ph.rows[0],
 		cin:   pl.cin,
 		n:     un.n,
 		lanes: bl.lanes,
@@ -223,8 +321,4 @@ func (pl *tilePlan) run(task int, y, x, packed []float32, zero []float32, ep *Ep
 	} else {
 		tile(&a)
 	}
-}
-
-func sortRows(rows []weightRow) {
-	slices.SortFunc(rows, func(a, b weightRow) int { return int(a.src) - int(b.src) })
 }

@@ -27,6 +27,8 @@ type Pool struct {
 	asleep  []atomic.Bool
 	done    chan struct{}
 	waiting atomic.Bool
+
+	buffers [][]float32 // one for each worker
 }
 
 type taskPanic struct{ value any }
@@ -46,6 +48,7 @@ func NewPool(threads int) *Pool {
 		wake:    make([]chan struct{}, threads),
 		asleep:  make([]atomic.Bool, threads),
 		done:    make(chan struct{}, 1),
+		buffers: make([][]float32, threads),
 	}
 	for w := 1; w < threads; w++ {
 		p.wake[w] = make(chan struct{}, 1)
@@ -78,15 +81,16 @@ func (p *Pool) Run(n int, f func(task, worker int)) {
 	if n <= 0 {
 		return
 	}
-	if n == 1 || p.threads == 1 {
-		for t := 0; t < n; t++ {
-			f(t, 0)
-		}
-		return
-	}
 	if !p.busy.CompareAndSwap(false, true) {
 		for t := 0; t < n; t++ {
 			f(t, -1)
+		}
+		return
+	}
+	if n == 1 || p.threads == 1 {
+		defer p.busy.Store(false)
+		for t := 0; t < n; t++ {
+			f(t, 0)
 		}
 		return
 	}
@@ -118,6 +122,17 @@ func (p *Pool) Run(n int, f func(task, worker int)) {
 	if failed != nil {
 		panic(failed.value)
 	}
+}
+
+// scratch returns n floats that are the worker's own until its task ends.
+func (p *Pool) scratch(worker, n int) []float32 {
+	if worker < 0 {
+		return make([]float32, n)
+	}
+	if len(p.buffers[worker]) < n {
+		p.buffers[worker] = make([]float32, max(n, 64<<10))
+	}
+	return p.buffers[worker][:n]
 }
 
 func (p *Pool) rouse(w int) {

@@ -9,11 +9,11 @@ import (
 // tileArgs describes one call of a tile routine: n output pixels times lanes
 // output channels, each pixel summed over taps.
 //
-//	y[out[p]+l] = clip(bias[l] + Σ_t Σ_k x[in[t·pitch+p]+k]·w[(t·cin+k)·width+l] + res[out[p]+l])
+//	y[out[p]+l] = clip(bias[l] + Σ_t Σ_k x[in[t·pitch+p]+k]·w[(rows[t]+k)·width+l] + res[out[p]+l])
 //
 // A negative entry of in selects the zero row, a negative entry of out is not
 // stored. Both tables have at least tileSlack negative entries after the n-th
-// pixel. The depthwise routines read x[in[..]+l]·w[t·width+l] instead.
+// pixel. The depthwise routines read x[in[..]+l]·w[rows[t]·width+l] instead.
 // The assembly knows the field offsets.
 type tileArgs struct {
 	x, zero      *float32
@@ -27,6 +27,7 @@ type tileArgs struct {
 	lanes        int // 1..width
 	width        int // 16 or 32
 	lo, hi       float32
+	rows         *int32 // [taps] weight row of the first channel of a tap
 }
 
 // tileSlack is the largest number of pixels that one assembly tile handles.

@@ -6,7 +6,7 @@
 
 // func tile32AVX512(a *tileArgs)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·tile32AVX512(SB), NOSPLIT, $80-8
+TEXT ·tile32AVX512(SB), NOSPLIT, $96-8
 	MOVQ         a+0(FP), R15
 	MOVQ         R15, 72(SP)
 	MOVQ         16(R15), CX
@@ -25,6 +25,8 @@ TEXT ·tile32AVX512(SB), NOSPLIT, $80-8
 	ANDQ         $-4, AX
 	MOVQ         AX, 64(SP)
 	MOVQ         CX, 56(SP)
+	MOVQ         32(R15), CX
+	MOVQ         CX, 88(SP)
 	MOVQ         96(R15), AX
 	MOVQ         $-1, BX
 	BZHIQ        AX, BX, BX
@@ -65,8 +67,9 @@ nobias:
 	MOVQ    CX, 32(SP)
 	MOVQ    (SP), CX
 	MOVQ    CX, 24(SP)
+	MOVQ    120(R15), CX
+	MOVQ    CX, 80(SP)
 	MOVQ    (R15), BP
-	MOVQ    32(R15), R15
 
 taps:
 	MOVQ    24(SP), CX
@@ -104,6 +107,11 @@ taps:
 	CMOVQLT 40(SP), R10
 	MOVQ    48(SP), CX
 	ADDQ    CX, 24(SP)
+	MOVQ    80(SP), CX
+	ADDQ    $0x04, 80(SP)
+	MOVLQSX (CX), R15
+	SHLQ    $0x07, R15
+	ADDQ    88(SP), R15
 	XORL    CX, CX
 	CMPQ    64(SP), $0x00
 	JE      single
@@ -405,7 +413,7 @@ skip7:
 
 // func tile16AVX512(a *tileArgs)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·tile16AVX512(SB), NOSPLIT, $80-8
+TEXT ·tile16AVX512(SB), NOSPLIT, $96-8
 	MOVQ         a+0(FP), R15
 	MOVQ         R15, 72(SP)
 	MOVQ         16(R15), CX
@@ -424,6 +432,8 @@ TEXT ·tile16AVX512(SB), NOSPLIT, $80-8
 	ANDQ         $-4, AX
 	MOVQ         AX, 64(SP)
 	MOVQ         CX, 56(SP)
+	MOVQ         32(R15), CX
+	MOVQ         CX, 88(SP)
 	MOVQ         96(R15), AX
 	MOVQ         $-1, BX
 	BZHIQ        AX, BX, BX
@@ -457,8 +467,9 @@ nobias:
 	MOVQ    CX, 32(SP)
 	MOVQ    (SP), CX
 	MOVQ    CX, 24(SP)
+	MOVQ    120(R15), CX
+	MOVQ    CX, 80(SP)
 	MOVQ    (R15), BP
-	MOVQ    32(R15), R15
 
 taps:
 	MOVQ    24(SP), CX
@@ -512,6 +523,11 @@ taps:
 	CMOVQLT 40(SP), R14
 	MOVQ    48(SP), CX
 	ADDQ    CX, 24(SP)
+	MOVQ    80(SP), CX
+	ADDQ    $0x04, 80(SP)
+	MOVLQSX (CX), R15
+	SHLQ    $0x06, R15
+	ADDQ    88(SP), R15
 	XORL    CX, CX
 	CMPQ    64(SP), $0x00
 	JE      single
@@ -768,7 +784,7 @@ skip11:
 
 // func tile32AVX2(a *tileArgs)
 // Requires: AVX, CMOV, FMA3
-TEXT ·tile32AVX2(SB), NOSPLIT, $80-8
+TEXT ·tile32AVX2(SB), NOSPLIT, $96-8
 	MOVQ a+0(FP), R15
 	MOVQ R15, 72(SP)
 	MOVQ 16(R15), CX
@@ -787,6 +803,8 @@ TEXT ·tile32AVX2(SB), NOSPLIT, $80-8
 	ANDQ $-4, AX
 	MOVQ AX, 64(SP)
 	MOVQ CX, 56(SP)
+	MOVQ 32(R15), CX
+	MOVQ CX, 88(SP)
 
 pixels:
 	MOVQ       72(SP), R15
@@ -820,8 +838,9 @@ nobias:
 	MOVQ    CX, 32(SP)
 	MOVQ    (SP), CX
 	MOVQ    CX, 24(SP)
+	MOVQ    120(R15), CX
+	MOVQ    CX, 80(SP)
 	MOVQ    (R15), BP
-	MOVQ    32(R15), R15
 
 taps:
 	MOVQ    24(SP), CX
@@ -851,6 +870,11 @@ taps:
 	CMOVQLT 40(SP), R8
 	MOVQ    48(SP), CX
 	ADDQ    CX, 24(SP)
+	MOVQ    80(SP), CX
+	ADDQ    $0x04, 80(SP)
+	MOVLQSX (CX), R15
+	SHLQ    $0x07, R15
+	ADDQ    88(SP), R15
 	XORL    CX, CX
 	CMPQ    64(SP), $0x00
 	JE      single
@@ -1163,7 +1187,7 @@ GLOBL lanesa<>(SB), RODATA|NOPTR, $128
 
 // func tile16AVX2(a *tileArgs)
 // Requires: AVX, CMOV, FMA3
-TEXT ·tile16AVX2(SB), NOSPLIT, $80-8
+TEXT ·tile16AVX2(SB), NOSPLIT, $96-8
 	MOVQ a+0(FP), R15
 	MOVQ R15, 72(SP)
 	MOVQ 16(R15), CX
@@ -1182,6 +1206,8 @@ TEXT ·tile16AVX2(SB), NOSPLIT, $80-8
 	ANDQ $-4, AX
 	MOVQ AX, 64(SP)
 	MOVQ CX, 56(SP)
+	MOVQ 32(R15), CX
+	MOVQ CX, 88(SP)
 
 pixels:
 	MOVQ       72(SP), R15
@@ -1215,8 +1241,9 @@ nobias:
 	MOVQ    CX, 32(SP)
 	MOVQ    (SP), CX
 	MOVQ    CX, 24(SP)
+	MOVQ    120(R15), CX
+	MOVQ    CX, 80(SP)
 	MOVQ    (R15), BP
-	MOVQ    32(R15), R15
 
 taps:
 	MOVQ    24(SP), CX
@@ -1246,6 +1273,11 @@ taps:
 	CMOVQLT 40(SP), R8
 	MOVQ    48(SP), CX
 	ADDQ    CX, 24(SP)
+	MOVQ    80(SP), CX
+	ADDQ    $0x04, 80(SP)
+	MOVLQSX (CX), R15
+	SHLQ    $0x06, R15
+	ADDQ    88(SP), R15
 	XORL    CX, CX
 	CMPQ    64(SP), $0x00
 	JE      single
@@ -1524,7 +1556,7 @@ skip5:
 
 // func depthTile32AVX512(a *tileArgs)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·depthTile32AVX512(SB), NOSPLIT, $80-8
+TEXT ·depthTile32AVX512(SB), NOSPLIT, $96-8
 	MOVQ         a+0(FP), R15
 	MOVQ         R15, 72(SP)
 	MOVQ         16(R15), CX
@@ -1543,6 +1575,8 @@ TEXT ·depthTile32AVX512(SB), NOSPLIT, $80-8
 	ANDQ         $-4, AX
 	MOVQ         AX, 64(SP)
 	MOVQ         CX, 56(SP)
+	MOVQ         32(R15), CX
+	MOVQ         CX, 88(SP)
 	MOVQ         96(R15), AX
 	MOVQ         $-1, BX
 	BZHIQ        AX, BX, BX
@@ -1583,8 +1617,9 @@ nobias:
 	MOVQ    CX, 32(SP)
 	MOVQ    (SP), CX
 	MOVQ    CX, 24(SP)
+	MOVQ    120(R15), CX
+	MOVQ    CX, 80(SP)
 	MOVQ    (R15), BP
-	MOVQ    32(R15), R15
 
 taps:
 	MOVQ        24(SP), CX
@@ -1622,6 +1657,11 @@ taps:
 	CMOVQLT     40(SP), R10
 	MOVQ        48(SP), CX
 	ADDQ        CX, 24(SP)
+	MOVQ        80(SP), CX
+	ADDQ        $0x04, 80(SP)
+	MOVLQSX     (CX), R15
+	SHLQ        $0x07, R15
+	ADDQ        88(SP), R15
 	VMOVUPS     (R15), Z16
 	VMOVUPS     64(R15), Z17
 	VFMADD231PS (AX), Z16, K1, Z0
@@ -1640,7 +1680,6 @@ taps:
 	VFMADD231PS 64(R9), Z17, K2, Z13
 	VFMADD231PS (R10), Z16, K1, Z14
 	VFMADD231PS 64(R10), Z17, K2, Z15
-	ADDQ        $+128, R15
 	DECQ        32(SP)
 	JNE         taps
 
@@ -1794,7 +1833,7 @@ skip7:
 
 // func depthTile16AVX512(a *tileArgs)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·depthTile16AVX512(SB), NOSPLIT, $80-8
+TEXT ·depthTile16AVX512(SB), NOSPLIT, $96-8
 	MOVQ         a+0(FP), R15
 	MOVQ         R15, 72(SP)
 	MOVQ         16(R15), CX
@@ -1813,6 +1852,8 @@ TEXT ·depthTile16AVX512(SB), NOSPLIT, $80-8
 	ANDQ         $-4, AX
 	MOVQ         AX, 64(SP)
 	MOVQ         CX, 56(SP)
+	MOVQ         32(R15), CX
+	MOVQ         CX, 88(SP)
 	MOVQ         96(R15), AX
 	MOVQ         $-1, BX
 	BZHIQ        AX, BX, BX
@@ -1846,8 +1887,9 @@ nobias:
 	MOVQ    CX, 32(SP)
 	MOVQ    (SP), CX
 	MOVQ    CX, 24(SP)
+	MOVQ    120(R15), CX
+	MOVQ    CX, 80(SP)
 	MOVQ    (R15), BP
-	MOVQ    32(R15), R15
 
 taps:
 	MOVQ        24(SP), CX
@@ -1901,6 +1943,11 @@ taps:
 	CMOVQLT     40(SP), R14
 	MOVQ        48(SP), CX
 	ADDQ        CX, 24(SP)
+	MOVQ        80(SP), CX
+	ADDQ        $0x04, 80(SP)
+	MOVLQSX     (CX), R15
+	SHLQ        $0x06, R15
+	ADDQ        88(SP), R15
 	VMOVUPS     (R15), Z12
 	VFMADD231PS (AX), Z12, K1, Z0
 	VFMADD231PS (BX), Z12, K1, Z1
@@ -1914,7 +1961,6 @@ taps:
 	VFMADD231PS (R12), Z12, K1, Z9
 	VFMADD231PS (R13), Z12, K1, Z10
 	VFMADD231PS (R14), Z12, K1, Z11
-	ADDQ        $+64, R15
 	DECQ        32(SP)
 	JNE         taps
 
@@ -2088,7 +2134,7 @@ skip11:
 
 // func depthTile32AVX2(a *tileArgs)
 // Requires: AVX, CMOV, FMA3
-TEXT ·depthTile32AVX2(SB), NOSPLIT, $80-8
+TEXT ·depthTile32AVX2(SB), NOSPLIT, $96-8
 	MOVQ a+0(FP), R15
 	MOVQ R15, 72(SP)
 	MOVQ 16(R15), CX
@@ -2107,6 +2153,8 @@ TEXT ·depthTile32AVX2(SB), NOSPLIT, $80-8
 	ANDQ $-4, AX
 	MOVQ AX, 64(SP)
 	MOVQ CX, 56(SP)
+	MOVQ 32(R15), CX
+	MOVQ CX, 88(SP)
 
 pixels:
 	MOVQ       72(SP), R15
@@ -2136,13 +2184,14 @@ nobias:
 	MOVQ    CX, 32(SP)
 	MOVQ    (SP), CX
 	MOVQ    CX, 24(SP)
+	MOVQ    120(R15), CX
+	MOVQ    CX, 80(SP)
 	MOVQ    (R15), BP
 	MOVQ    96(R15), AX
 	NEGQ    AX
 	LEAQ    lanesa<>+0(SB), BX
 	VMOVUPS 64(BX)(AX*4), Y14
 	VMOVUPS 96(BX)(AX*4), Y15
-	MOVQ    32(R15), R15
 
 taps:
 	MOVQ        24(SP), CX
@@ -2164,6 +2213,11 @@ taps:
 	CMOVQLT     40(SP), SI
 	MOVQ        48(SP), CX
 	ADDQ        CX, 24(SP)
+	MOVQ        80(SP), CX
+	ADDQ        $0x04, 80(SP)
+	MOVLQSX     (CX), R15
+	SHLQ        $0x07, R15
+	ADDQ        88(SP), R15
 	VMOVUPS     (R15), Y8
 	VMOVUPS     32(R15), Y9
 	VMASKMOVPS  (AX), Y14, Y10
@@ -2182,7 +2236,6 @@ taps:
 	VFMADD231PS Y8, Y10, Y6
 	VMASKMOVPS  32(SI), Y15, Y11
 	VFMADD231PS Y9, Y11, Y7
-	ADDQ        $+128, R15
 	DECQ        32(SP)
 	JNE         taps
 
@@ -2297,7 +2350,7 @@ skip3:
 
 // func depthTile16AVX2(a *tileArgs)
 // Requires: AVX, CMOV, FMA3
-TEXT ·depthTile16AVX2(SB), NOSPLIT, $80-8
+TEXT ·depthTile16AVX2(SB), NOSPLIT, $96-8
 	MOVQ a+0(FP), R15
 	MOVQ R15, 72(SP)
 	MOVQ 16(R15), CX
@@ -2316,6 +2369,8 @@ TEXT ·depthTile16AVX2(SB), NOSPLIT, $80-8
 	ANDQ $-4, AX
 	MOVQ AX, 64(SP)
 	MOVQ CX, 56(SP)
+	MOVQ 32(R15), CX
+	MOVQ CX, 88(SP)
 
 pixels:
 	MOVQ       72(SP), R15
@@ -2345,13 +2400,14 @@ nobias:
 	MOVQ    CX, 32(SP)
 	MOVQ    (SP), CX
 	MOVQ    CX, 24(SP)
+	MOVQ    120(R15), CX
+	MOVQ    CX, 80(SP)
 	MOVQ    (R15), BP
 	MOVQ    96(R15), AX
 	NEGQ    AX
 	LEAQ    lanesa<>+0(SB), BX
 	VMOVUPS 64(BX)(AX*4), Y14
 	VMOVUPS 96(BX)(AX*4), Y15
-	MOVQ    32(R15), R15
 
 taps:
 	MOVQ        24(SP), CX
@@ -2373,6 +2429,11 @@ taps:
 	CMOVQLT     40(SP), SI
 	MOVQ        48(SP), CX
 	ADDQ        CX, 24(SP)
+	MOVQ        80(SP), CX
+	ADDQ        $0x04, 80(SP)
+	MOVLQSX     (CX), R15
+	SHLQ        $0x06, R15
+	ADDQ        88(SP), R15
 	VMOVUPS     (R15), Y8
 	VMOVUPS     32(R15), Y9
 	VMASKMOVPS  (AX), Y14, Y10
@@ -2391,7 +2452,6 @@ taps:
 	VFMADD231PS Y8, Y10, Y6
 	VMASKMOVPS  32(SI), Y15, Y11
 	VFMADD231PS Y9, Y11, Y7
-	ADDQ        $+64, R15
 	DECQ        32(SP)
 	JNE         taps
 

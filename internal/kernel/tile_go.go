@@ -19,7 +19,7 @@ func tileGo(a *tileArgs) {
 				}
 				rows[i] = unsafe.Slice(row, a.cin)
 			}
-			w := unsafe.Slice(at(a.w, t*a.cin*width), a.cin*width)
+			w := unsafe.Slice(at(a.w, int(*atInt32(a.rows, t))*width), a.cin*width)
 			r0, r1, r2, r3 := rows[0], rows[1], rows[2], rows[3]
 			r1, r2, r3 = r1[:len(r0)], r2[:len(r0)], r3[:len(r0)]
 			a0, a1, a2, a3 := acc[0][:lanes], acc[1][:lanes], acc[2][:lanes], acc[3][:lanes]
@@ -46,7 +46,7 @@ func depthTileGo(a *tileArgs) {
 		np := min(4, a.n-p0)
 		tileStart(a, &acc)
 		for t := range a.taps {
-			w := unsafe.Slice(at(a.w, t*a.width), lanes)
+			w := unsafe.Slice(at(a.w, int(*atInt32(a.rows, t))*a.width), lanes)
 			for i := range np {
 				row := a.zero
 				if o := *atInt32(a.in, t*a.pitch+p0+i); o >= 0 {

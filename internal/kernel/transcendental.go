@@ -3,16 +3,16 @@ package kernel
 import "math"
 
 // Exp computes dst[i] = exp(a[i]).
-func Exp(dst, a []float32) { expGo(dst, a) }
+func Exp(dst, a []float32) { vecExp(dst, a[:len(dst)]) }
 
 // Sigmoid computes dst[i] = 1 / (1 + exp(-a[i])).
-func Sigmoid(dst, a []float32) { sigmoidGo(dst, a) }
+func Sigmoid(dst, a []float32) { vecSigmoid(dst, a[:len(dst)]) }
 
 // Tanh computes dst[i] = tanh(a[i]).
-func Tanh(dst, a []float32) { tanhGo(dst, a) }
+func Tanh(dst, a []float32) { vecTanh(dst, a[:len(dst)]) }
 
 // Erf computes dst[i] = erf(a[i]) = 2/√π ∫₀^a exp(-t²) dt.
-func Erf(dst, a []float32) { erfGo(dst, a) }
+func Erf(dst, a []float32) { vecErf(dst, a[:len(dst)]) }
 
 func expGo(dst, a []float32) {
 	a = a[:len(dst)]

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/internal/kernel"
+	"github.com/onnxprune/onnxprune/report"
+)
+
+type benchCmd struct {
+	Model string `arg:"" help:"ONNX file."`
+	Batch int    `help:"Samples of a step." default:"32"`
+	Train bool   `help:"Measure forward, loss and backward instead of forward."`
+	Runs  int    `help:"Steps to take the median of." default:"11"`
+	computing
+	JSON bool `help:"Print JSON."`
+}
+
+// Validate is called by kong.
+func (c *benchCmd) Validate() error {
+	switch {
+	case c.Batch < 1:
+		return fmt.Errorf("--batch is %d, wants at least 1", c.Batch)
+	case c.Runs < 1:
+		return fmt.Errorf("--runs is %d, wants at least 1", c.Runs)
+	}
+	return c.check()
+}
+
+// measurement is the JSON of bench.
+type measurement struct {
+	TrainMS   *float64 `json:"train_ms,omitempty"`
+	ForwardMS *float64 `json:"forward_ms,omitempty"`
+	Batch     int      `json:"batch"`
+	Runs      int      `json:"runs"`
+	Threads   int      `json:"threads"`
+	Kernel    string   `json:"kernel"`
+	// MACs are those of one forward pass of the whole batch.
+	MACs       int64         `json:"macs"`
+	GFLOPS     report.Number `json:"gflops"`
+	PeakGFLOPS report.Number `json:"peak_gflops"`
+	PeakShare  report.Number `json:"peak_share"`
+	ArenaBytes int64         `json:"arena_bytes"`
+	PerSecond  report.Number `json:"images_per_second"`
+}
+
+// Run implements the command.
+func (c *benchCmd) Run(con *console) error {
+	g, err := load(c.Model)
+	if err != nil {
+		return err
+	}
+	if err := declared(g, c.Dim); err != nil {
+		return err
+	}
+	pool := c.pool()
+	defer pool.Close()
+	opts := engine.Options{Batch: c.Batch, Dims: maps.Clone(c.Dim), Pool: pool}
+	if c.Train {
+		opts.Loss = engine.MeanSquaredError{}
+		if shape, ok := logits(g, c.Dim); ok && len(shape) == 1 {
+			opts.Loss = engine.CrossEntropy{}
+		}
+	}
+	plan, err := engine.Compile(g, engine.NewState(g), opts)
+	if err != nil {
+		return err
+	}
+	y := plan.Logits()
+	classes := 0
+	if _, ok := opts.Loss.(engine.CrossEntropy); ok {
+		classes = y.Shape[1]
+	}
+	b, err := randomBatch(plan, g, classes, 1)
+	if err != nil {
+		return err
+	}
+	feed(plan, b.Inputs, b.Rows)
+	target := &engine.Target{Labels: b.Labels}
+	if classes == 0 {
+		target.Values = make([]float32, y.Size())
+		for i := range target.Values {
+			target.Values[i] = b.Inputs[0][i%len(b.Inputs[0])]
+		}
+	}
+	step := plan.Forward
+	passes := int64(1)
+	if c.Train {
+		passes = 3
+		step = func() error {
+			_, err := plan.Step(target)
+			return err
+		}
+	}
+	ms, err := c.median(step)
+	if err != nil {
+		return err
+	}
+	m := measurement{Batch: c.Batch, Runs: c.Runs, Threads: pool.Threads(), Kernel: kernel.Active(), MACs: plan.MACs(), ArenaBytes: plan.ArenaBytes()}
+	if c.Train {
+		m.TrainMS = &ms
+	} else {
+		m.ForwardMS = &ms
+	}
+	peak := kernel.PeakGFLOPS(pool)
+	gflops := float64(2*passes*plan.MACs()) / ms / 1e6
+	m.GFLOPS, m.PeakGFLOPS, m.PeakShare = report.Number(gflops), report.Number(peak), report.Number(gflops/peak)
+	m.PerSecond = report.Number(float64(c.Batch) / ms * 1e3)
+	if c.JSON {
+		return report.WriteJSON(con.out, m)
+	}
+	what := "forward"
+	if c.Train {
+		what = "training step"
+	}
+	t := report.NewTable("", ">batch", ">median ms", ">images/s", ">GFLOP/s", ">peak GFLOP/s", ">share", ">buffers MiB", ">threads", "kernel")
+	t.Row(what, fmt.Sprint(c.Batch), fmt.Sprintf("%.2f", ms), fmt.Sprintf("%.0f", float64(m.PerSecond)), fmt.Sprintf("%.1f", gflops),
+		fmt.Sprintf("%.1f", peak), report.Percent(gflops/peak), fmt.Sprintf("%.1f", float64(m.ArenaBytes)/(1<<20)), fmt.Sprint(m.Threads), m.Kernel)
+	return t.Write(con.out)
+}
+
+// median times step after two runs to warm up, in milliseconds.
+func (c *benchCmd) median(step func() error) (float64, error) {
+	var times []float64
+	for i := range c.Runs + 2 {
+		start := time.Now()
+		if err := step(); err != nil {
+			return 0, err
+		}
+		if i >= 2 {
+			times = append(times, time.Since(start).Seconds()*1e3)
+		}
+	}
+	slices.Sort(times)
+	return (times[(len(times)-1)/2] + times[len(times)/2]) / 2, nil
+}

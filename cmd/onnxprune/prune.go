@@ -1,0 +1,308 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/export"
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/internal/kernel"
+	"github.com/onnxprune/onnxprune/onnxio"
+	"github.com/onnxprune/onnxprune/prune"
+	"github.com/onnxprune/onnxprune/report"
+)
+
+// pattern is a regular expression flag.
+type pattern struct{ *regexp.Regexp }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (p *pattern) UnmarshalText(text []byte) (err error) {
+	p.Regexp, err = regexp.Compile(string(text))
+	return err
+}
+
+type pruneCmd struct {
+	In  string `arg:"" help:"ONNX file to prune."`
+	Out string `arg:"" help:"ONNX file to write; may be IN."`
+
+	Ratio   float64   `required:"" help:"Fraction of the prunable weights to remove, in [0,1)." placeholder:"R"`
+	Data    string    `help:"Dataset directory to train on." placeholder:"DIR"`
+	Val     string    `help:"Dataset directory to measure each epoch on; the best epoch is written." placeholder:"DIR"`
+	Method  string    `help:"bip: bi-level pruning (default with --data). omp: one-shot magnitude, then retraining if there is --data (default without)." enum:",bip,omp" default:"" placeholder:"bip|omp"`
+	Exclude []pattern `help:"Leave out weights whose initializer or node name matches, repeatable." sep:"none" placeholder:"REGEX"`
+	Masks   string    `help:"How masks are written: fold puts exact zeros into the weights, node adds Mul(W, W.mask) (${enum})." enum:"fold,node" default:"fold"`
+	Report  string    `help:"Write a report." placeholder:"FILE.json"`
+	Quiet   bool      `help:"Print nothing but errors."`
+
+	training
+	lossFlags
+	computing
+}
+
+// Validate is called by kong.
+func (c *pruneCmd) Validate() error {
+	if c.Method == "bip" && c.Data == "" {
+		return errors.New("--method bip needs --data")
+	}
+	if err := c.training.check(); err != nil {
+		return err
+	}
+	if err := c.lossFlags.check(); err != nil {
+		return err
+	}
+	return c.computing.check()
+}
+
+// Run implements the command.
+func (c *pruneCmd) Run(con *console) error {
+	start := time.Now()
+	if c.Quiet {
+		con.silence()
+	}
+	if err := prune.CheckRatio(c.Ratio); err != nil {
+		return err
+	}
+	if c.Method == "" {
+		c.Method = "omp"
+		if c.Data != "" {
+			c.Method = "bip"
+		}
+	}
+	g, err := load(c.In)
+	if err != nil {
+		return err
+	}
+	if c.Report != "" && sameFile(c.Out, c.Report) {
+		return fmt.Errorf("%s: OUT and --report are the same file", c.Report)
+	}
+	if err := errors.Join(declared(g, c.Dim), writable(c.Out), writable(c.Report)); err != nil {
+		return err
+	}
+	dims := maps.Clone(c.Dim)
+	if dims == nil {
+		dims = map[string]int{}
+	}
+	s, err := c.sources(g, dims)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	pool := c.pool()
+	defer pool.Close()
+
+	r := &report.Run{Format: 1, Layers: []report.Layer{}, Input: filepath.Base(c.In), Output: filepath.Base(c.Out)}
+	r.Settings = report.Settings{Method: c.Method, Masks: c.Masks, Seed: c.Seed}
+	result, err := c.prune(con, g, s, pool, r)
+	if err != nil {
+		return err
+	}
+	check, err := export.Write(g, result, graph.MaskForm(c.Masks), c.Out)
+	if err != nil {
+		return err
+	}
+	if err := c.finish(r, check, s.dims); err != nil {
+		return err
+	}
+	r.Seconds = time.Since(start).Seconds()
+	if c.Report != "" {
+		if err := onnxio.WriteFileAtomic(c.Report, func(w io.Writer) error { return report.WriteJSON(w, r) }); err != nil {
+			return err
+		}
+	}
+	return c.show(con, r, check)
+}
+
+// prune finds masks and values, and enters into r what it saw.
+func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.Pool, r *report.Run) (export.Result, error) {
+	state := engine.NewState(g)
+	r.Dense.Size = sizeOf(g, s.dims)
+	var exclude []*regexp.Regexp
+	for _, p := range c.Exclude {
+		exclude = append(exclude, p.Regexp)
+	}
+	if c.Ratio == 0 && s.train == nil && s.val == nil && len(g.Weights()) == 0 {
+		return export.Result{}, nil
+	}
+	masks, err := prune.NewMasks(g, state, exclude)
+	if err != nil {
+		return export.Result{}, err
+	}
+	r.Excluded = masks.Excluded
+	var result export.Result
+	switch {
+	case s.train != nil:
+		t := &prune.Trainer{Graph: g, State: state, Masks: masks, Train: s.train, Val: s.val, Pool: pool}
+		if err := c.train(con, t, s, r); err != nil {
+			return export.Result{}, err
+		}
+		result.Values = values(state, masks)
+	default:
+		if err := c.magnitude(con, g, state, masks, s, pool, r); err != nil {
+			return export.Result{}, err
+		}
+	}
+	enter(r, masks, c.Ratio)
+	if c.Ratio > 0 || s.train != nil {
+		result.Masks = masks.Bools()
+	}
+	return result, nil
+}
+
+// magnitude prunes without training, and measures before and after where there is
+// validation data.
+func (c *pruneCmd) magnitude(con *console, g *graph.Graph, state *engine.State, masks *prune.Masks, s *sources, pool *kernel.Pool, r *report.Run) error {
+	evaluate := func() (*report.Score, error) { return nil, nil }
+	if s.val != nil {
+		plan, err := engine.Compile(g, state, engine.Options{Batch: prune.EvalBatch(s.val.Len()), Dims: s.dims, Pool: pool})
+		if err != nil {
+			return err
+		}
+		r.Settings.ValSamples, r.Settings.Loss = s.val.Len(), s.valLoss.name
+		evaluate = func() (*report.Score, error) {
+			got, err := prune.Evaluate(plan, s.val, s.valLoss.loss, nil)
+			return score(got), err
+		}
+	}
+	var err error
+	if r.Dense.Score, err = evaluate(); err != nil {
+		return err
+	}
+	fmt.Fprintf(con.err, "%s: magnitude pruning without training, %d weight tensors with %s elements, ratio %g\n", c.Method, len(masks.Layers), report.Count(int64(masks.Total())), c.Ratio)
+	if c.Ratio > 0 {
+		prune.OMP(masks, c.Ratio, pool)
+	}
+	r.Final.Score, err = evaluate()
+	return err
+}
+
+// values are the trained elements of all initializers, masks not applied.
+func values(state *engine.State, masks *prune.Masks) map[string][]float32 {
+	v := map[string][]float32{}
+	for _, name := range state.Names() {
+		v[name] = state.Tensor(name).F
+	}
+	for _, l := range masks.Layers {
+		v[l.Name] = l.Theta
+	}
+	return v
+}
+
+// enter lists layers and ratio.
+func enter(r *report.Run, masks *prune.Masks, ratio float64) {
+	for _, l := range masks.Layers {
+		n := int64(0)
+		for _, z := range l.Z {
+			if z != 0 {
+				n++
+			}
+		}
+		all := int64(len(l.Z))
+		r.Layers = append(r.Layers, report.Layer{Name: l.Name, Nodes: l.Nodes, Shape: l.Shape, Params: all, Nonzero: n, Sparsity: report.Sparsity(all, n)})
+	}
+	zeros := masks.Zeros()
+	r.Ratio = report.Ratio{Requested: ratio, Unit: "params", Elements: masks.Total(), Removed: zeros}
+	r.Ratio.Achieved = float64(zeros) / float64(masks.Total())
+}
+
+// finish reads the written file again for its figures.
+func (c *pruneCmd) finish(r *report.Run, check export.Check, dims map[string]int) error {
+	g, err := load(c.Out)
+	if err != nil {
+		return err
+	}
+	r.Final.Size = sizeOf(g, dims)
+	how := "exactly zero in the written model"
+	if c.Masks == string(graph.AsNode) {
+		how = "multiplied by an exact zero in the written model"
+	}
+	detail := fmt.Sprintf("%d of %d masked elements in %d tensors are %s", check.Zeros, r.Ratio.Removed, check.Tensors, how)
+	r.Facts = append(r.Facts,
+		report.Fact{Name: "zeros_stay_zero", Holds: check.Zeros == r.Ratio.Removed, Detail: detail},
+		report.Fact{Name: "ratio_delivered", Holds: r.Ratio.Removed == int(math.Round(c.Ratio*float64(r.Ratio.Elements))), Detail: fmt.Sprintf("%d of %d elements removed, the ratio asks for %g", r.Ratio.Removed, r.Ratio.Elements, c.Ratio)},
+	)
+	if check.Unchanged {
+		r.Facts = append(r.Facts, report.Fact{Name: "unchanged", Holds: true, Detail: "the written file has the bytes of the one read"})
+	}
+	return nil
+}
+
+// show prints the table and what was written.
+func (c *pruneCmd) show(con *console, r *report.Run, check export.Check) error {
+	if err := r.Write(con.out); err != nil {
+		return err
+	}
+	line := "wrote " + c.Out
+	switch {
+	case check.Unchanged:
+		line += ", unchanged"
+	case len(r.Epochs) > 0 && r.Final.Score != nil:
+		line += fmt.Sprintf(": epoch %d of %d, the best on --val", r.ExportedEpoch, r.Settings.Epochs)
+	case len(r.Epochs) > 0:
+		line += fmt.Sprintf(": epoch %d, the last (--val would pick the best)", r.ExportedEpoch)
+	}
+	if !check.Unchanged {
+		line += fmt.Sprintf("; %s of %s masked weights are zero, checked", report.Count(int64(check.Zeros)), report.Count(int64(check.Elements)))
+	}
+	_, err := fmt.Fprintln(con.out, line)
+	return err
+}
+
+// writable finds out early whether a file can be written at path; "" always can.
+func writable(path string) error {
+	if path == "" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: exists and is not a regular file", path)
+	}
+	target := path
+	if t, err := filepath.EvalSymlinks(path); err == nil {
+		target = t
+	}
+	f, err := os.CreateTemp(filepath.Dir(target), ".onnxprune-*.tmp")
+	if err != nil {
+		return fmt.Errorf("%s: cannot be written: %w", path, cause(err))
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// sameFile compares places that need not exist yet.
+func sameFile(a, b string) bool {
+	place := func(path string) string {
+		if t, err := filepath.EvalSymlinks(path); err == nil {
+			path = t
+		} else if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+			path = filepath.Join(dir, filepath.Base(path))
+		}
+		if abs, err := filepath.Abs(path); err == nil {
+			path = abs
+		}
+		return path
+	}
+	return place(a) == place(b)
+}
+
+// cause strips operation and path from an error of package os.
+func cause(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// plural writes a number with its noun.
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return report.Count(int64(n)) + " " + one + "s"
+}

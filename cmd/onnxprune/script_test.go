@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/onnxprune/onnxprune/onnxio"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"onnxprune": main,
+		"truncate":  helper(truncate),
+		"npy":       helper(npy),
+		"mutate":    helper(mutate),
+		"field":     helper(field),
+		"timeless":  helper(timeless),
+	})
+}
+
+func TestScripts(t *testing.T) {
+	root, err := filepath.Abs("../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("MODELS", filepath.Join(root, "models"))
+			e.Setenv("GLYPHS", filepath.Join(root, "data", "glyphs"))
+			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "tmpfs" {
+				return exec.Command("unshare", "-rm", "sh", "-c", "mount -t tmpfs -o size=64k tmpfs /mnt").Run() == nil, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
+		},
+		RequireExplicitExec: true,
+	})
+}
+
+// helper makes a script command of a function.
+func helper(f func(args []string) error) func() {
+	return func() {
+		if err := f(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+// truncate cuts a file: truncate FILE BYTES.
+func truncate(args []string) error {
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(args[0], n)
+}
+
+// npy writes an NPY file: npy FILE TYPE DIMS VALUE, TYPE one of f4, i8, u1 and DIMS as in
+// 8,1,16,16. VALUE is one number, "ramp" for a slowly moving wave, or "mod:K" for i mod K.
+func npy(args []string) error {
+	n := 1
+	for _, d := range strings.Split(args[2], ",") {
+		k, err := strconv.Atoi(d)
+		if err != nil {
+			return err
+		}
+		n *= k
+	}
+	value := func(i int) float64 { return math.Sin(float64(i)) }
+	if k, ok := strings.CutPrefix(args[3], "mod:"); ok {
+		mod, err := strconv.Atoi(k)
+		if err != nil {
+			return err
+		}
+		value = func(i int) float64 { return float64(i % mod) }
+	} else if args[3] != "ramp" {
+		v, err := strconv.ParseFloat(args[3], 64)
+		if err != nil {
+			return err
+		}
+		value = func(int) float64 { return v }
+	}
+	order := map[string]string{"f4": "<", "i8": "<", "u1": "|"}[args[1]]
+	head := fmt.Sprintf("{'descr': '%s%s', 'fortran_order': False, 'shape': (%s,), }", order, args[1], args[2])
+	head += strings.Repeat(" ", 63-(10+len(head))%64) + "\n"
+	b := bytes.NewBufferString("\x93NUMPY\x01\x00")
+	binary.Write(b, binary.LittleEndian, uint16(len(head)))
+	b.WriteString(head)
+	for i := range n {
+		switch args[1] {
+		case "f4":
+			binary.Write(b, binary.LittleEndian, float32(value(i)))
+		case "i8":
+			binary.Write(b, binary.LittleEndian, int64(value(i)))
+		default:
+			b.WriteByte(byte(value(i)))
+		}
+	}
+	return os.WriteFile(args[0], b.Bytes(), 0o666)
+}
+
+// mutate writes a changed model: mutate IN OUT WHAT, WHAT one of opset, ir, and
+// external:LOCATION:LENGTH, which moves the first initializer to that file without
+// writing it.
+func mutate(args []string) error {
+	m, err := onnxio.Load(args[0])
+	if err != nil {
+		return err
+	}
+	large := int64(99)
+	switch what := strings.Split(args[2], ":"); what[0] {
+	case "opset":
+		m.Proto.OpsetImport[0].Version = &large
+	case "ir":
+		m.Proto.IrVersion = &large
+	case "external":
+		t := m.Proto.Graph.Initializer[0]
+		location := onnxio.TensorProto_EXTERNAL
+		t.DataLocation, t.RawData, t.FloatData = &location, nil, nil
+		for i, key := range []string{"location", "length"} {
+			t.ExternalData = append(t.ExternalData, &onnxio.StringStringEntryProto{Key: &key, Value: &what[i+1]})
+		}
+	default:
+		return fmt.Errorf("mutate: %q", args[2])
+	}
+	b, err := m.Proto.Marshal()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(args[1], b, 0o666)
+}
+
+// field compares a number in a JSON file: field FILE PATH MIN MAX, PATH as in epochs.0.val.
+func field(args []string) error {
+	b, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	for _, key := range strings.Split(args[1], ".") {
+		switch x := v.(type) {
+		case map[string]any:
+			v = x[key]
+		case []any:
+			i, err := strconv.Atoi(key)
+			if err != nil || i >= len(x) {
+				return fmt.Errorf("%s: no element %s", args[1], key)
+			}
+			v = x[i]
+		}
+	}
+	got, ok := v.(float64)
+	if !ok {
+		return fmt.Errorf("%s is %v, not a number", args[1], v)
+	}
+	low, err := strconv.ParseFloat(args[2], 64)
+	if err != nil {
+		return err
+	}
+	high, err := strconv.ParseFloat(args[3], 64)
+	if err != nil {
+		return err
+	}
+	if !(got >= low && got <= high) {
+		return fmt.Errorf("%s is %v, wants %v to %v", args[1], got, low, high)
+	}
+	return nil
+}
+
+// timeless takes seconds and the output's name out of a report: timeless FILE.
+func timeless(args []string) error {
+	b, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	var kept []string
+	for _, line := range strings.Split(string(b), "\n") {
+		if !strings.HasPrefix(line, `  "seconds":`) && !strings.HasPrefix(line, `  "output":`) {
+			kept = append(kept, line)
+		}
+	}
+	return os.WriteFile(args[0], []byte(strings.Join(kept, "\n")), 0o666)
+}

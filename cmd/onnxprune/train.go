@@ -1,0 +1,231 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/onnxprune/onnxprune/data"
+	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/prune"
+	"github.com/onnxprune/onnxprune/report"
+)
+
+// training are the flags of the training loop.
+type training struct {
+	Epochs      int     `help:"Passes over the training data." default:"5"`
+	Batch       int     `help:"Samples of a step." default:"128"`
+	LR          float64 `name:"lr" help:"First learning rate of the weights; cosine to 0." default:"0.05"`
+	MaskLR      float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0." default:"0.1"`
+	Gamma       float64 `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
+	WeightDecay float64 `help:"L2 weight decay." default:"5e-4"`
+	Momentum    float64 `help:"Momentum of weights and scores." default:"0.9"`
+	Seed        uint64  `help:"Seed of all that is random." default:"1"`
+	Augment     string  `help:"Augmentation of training images (${enum})." enum:"auto,crop-flip,flip,none" default:"auto"`
+	FreezeNorm  bool    `help:"Keep BatchNormalization on its running statistics while training."`
+}
+
+func (t *training) check() error {
+	var errs []error
+	want := func(ok bool, flag string, value any, wants string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s is %v, wants %s", flag, value, wants))
+		}
+	}
+	finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+	want(t.Epochs >= 1, "--epochs", t.Epochs, "at least 1")
+	want(t.Batch >= 1, "--batch", t.Batch, "at least 1")
+	want(finite(t.LR) && t.LR > 0, "--lr", t.LR, "more than 0")
+	want(finite(t.MaskLR) && t.MaskLR >= 0, "--mask-lr", t.MaskLR, "0 or more")
+	want(finite(t.Gamma) && t.Gamma > 0, "--gamma", t.Gamma, "more than 0")
+	want(finite(t.WeightDecay) && t.WeightDecay >= 0, "--weight-decay", t.WeightDecay, "0 or more")
+	want(t.Momentum >= 0 && t.Momentum < 1, "--momentum", t.Momentum, "0 up to, but not including, 1")
+	return errors.Join(errs...)
+}
+
+// sources are the data of a run with the losses that fit them; train and val may be nil.
+type sources struct {
+	train, val *data.Dataset
+	loss       objective
+	valLoss    objective
+	augment    data.Augment
+	dims       map[string]int
+}
+
+// Close releases the files.
+func (s *sources) Close() {
+	for _, d := range []*data.Dataset{s.train, s.val} {
+		if d != nil {
+			d.Close()
+		}
+	}
+}
+
+// sources opens what --data and --val name and checks it against the model.
+func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err error) {
+	s = &sources{dims: dims}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	use := labelsWanted
+	if c.Loss == "distill" {
+		use = labelsOptional
+	}
+	if c.Data != "" {
+		if s.train, err = openData(g, c.Data, dims, use); err != nil {
+			return s, err
+		}
+		if s.loss, err = c.choose(g, c.Data, s.train.Label(), dims); err != nil {
+			return s, err
+		}
+		way, err := data.ParseAugment(c.Augment)
+		if err != nil {
+			return s, err
+		}
+		if s.augment, err = s.train.ResolveAugment(way); err != nil {
+			return s, fmt.Errorf("%s: %w", c.Data, err)
+		}
+	}
+	if c.Val == "" {
+		return s, nil
+	}
+	if s.val, err = openData(g, c.Val, dims, labelsWanted); err != nil {
+		return s, err
+	}
+	// Class numbers are measured by their cross-entropy, whatever training minimises.
+	measure := c.lossFlags
+	measure.LabelWeight = 0
+	if !s.val.Label().Float || c.Loss == "ce" {
+		measure.Loss = "ce"
+	}
+	s.valLoss, err = measure.choose(g, c.Val, s.val.Label(), dims)
+	return s, err
+}
+
+// train runs bip, or omp with retraining, and leaves the best epoch in t.
+func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.Run) error {
+	t.Config = prune.Config{
+		Ratio: c.Ratio, Epochs: c.Epochs, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
+		WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
+		FreezeNorm: c.FreezeNorm, Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
+	}
+	if err := t.Prepare(); err != nil {
+		return err
+	}
+	if s.loss.live {
+		teacher, err := engine.Compile(t.Graph, engine.NewState(t.Graph), engine.Options{Batch: t.Config.Batch, Dims: s.dims, Pool: t.Pool})
+		if err != nil {
+			return err
+		}
+		t.Config.Teacher = teacher
+	}
+	c.settings(t, s, r)
+	augment := s.augment.String()
+	if s.augment == data.AugmentNone {
+		augment = "no"
+	}
+	line := fmt.Sprintf("%s: %s, %s augmentation, loss %s, %s of %s at batch %d", c.Method, plural(s.train.Len(), "training sample"),
+		augment, s.loss.name, plural(c.Epochs, "epoch"), plural(t.StepsPerEpoch(), "step"), t.Config.Batch)
+	if s.val != nil {
+		line += fmt.Sprintf(", measured on %s", plural(s.val.Len(), "sample"))
+	}
+	fmt.Fprintln(con.err, line)
+	if s.val != nil {
+		dense, err := t.Evaluate(s.val)
+		if err != nil {
+			return err
+		}
+		r.Dense.Score = score(dense)
+	}
+	b := con.bar()
+	t.Progress.Step = func(epoch, step, steps int, loss float64) {
+		b.update(fmt.Sprintf("epoch %d/%d", epoch, c.Epochs), step, steps, fmt.Sprintf("loss %.4f", loss))
+	}
+	t.Progress.Epoch = func(e prune.Epoch) {
+		b.clear()
+		fmt.Fprintln(con.err, epochLine(e, c.Epochs))
+		if e.Epoch == 0 {
+			r.Magnitude = &report.Stage{Size: underMasks(r.Dense.Size, t), Score: score(e.Val)}
+		}
+	}
+	var err error
+	if c.Method == "omp" {
+		prune.OMP(t.Masks, c.Ratio, t.Pool)
+		err = t.Retrain()
+	} else {
+		err = prune.NewBiP(t).Run()
+	}
+	b.clear()
+	if err != nil {
+		return err
+	}
+	best, err := t.Best()
+	if err != nil {
+		return err
+	}
+	r.BestEpoch, r.ExportedEpoch = best, best
+	for _, e := range t.History {
+		re := report.Epoch{Epoch: e.Epoch, MaskChanged: e.Changed, Val: score(e.Val)}
+		if e.Epoch > 0 {
+			loss := report.Number(e.TrainLoss)
+			re.TrainLoss = &loss
+		}
+		if e.Epoch == best {
+			r.Final.Score = re.Val
+		}
+		r.Epochs = append(r.Epochs, re)
+	}
+	return nil
+}
+
+func epochLine(e prune.Epoch, epochs int) string {
+	line := fmt.Sprintf("epoch %d/%d", e.Epoch, epochs)
+	if e.Epoch > 0 {
+		line += fmt.Sprintf(": train loss %.4f", e.TrainLoss)
+	} else {
+		line += ": magnitude mask, untrained"
+	}
+	if e.Val != nil {
+		if e.Val.Classes {
+			line += ", top-1 " + report.Percent(e.Val.Top1)
+		}
+		line += fmt.Sprintf(", loss %.4f", e.Val.Loss)
+	}
+	if e.Changed > 0 {
+		line += fmt.Sprintf(", %.2f %% of the mask changed", 100*e.Changed)
+	}
+	return line
+}
+
+// settings enters the choices of a training run.
+func (c *pruneCmd) settings(t *prune.Trainer, s *sources, r *report.Run) {
+	set := &r.Settings
+	set.TrainSamples, set.Loss, set.Augment = s.train.Len(), s.loss.name, s.augment.String()
+	set.Epochs, set.Steps, set.Batch = c.Epochs, t.StepsPerEpoch(), t.Config.Batch
+	set.LR, set.WeightDecay, set.Momentum, set.FreezeNorm = c.LR, c.WeightDecay, c.Momentum, c.FreezeNorm
+	if c.Method == "bip" {
+		set.MaskLR, set.Gamma = c.MaskLR, c.Gamma
+	}
+	if c.Loss == "distill" {
+		set.Temperature, set.LabelWeight = c.Temperature, c.LabelWeight
+	}
+	if s.val != nil {
+		set.ValSamples = s.val.Len()
+	}
+}
+
+// underMasks is the size of the model as it is in the course of training.
+func underMasks(dense report.Size, t *prune.Trainer) report.Size {
+	nonzero := int64(0)
+	for _, name := range t.State.Names() {
+		for _, x := range t.State.Tensor(name).F {
+			if x != 0 {
+				nonzero++
+			}
+		}
+	}
+	return report.NewSize(dense.Params, nonzero, dense.MACs)
+}

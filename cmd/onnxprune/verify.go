@@ -1,0 +1,215 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/onnxprune/onnxprune/data"
+	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/report"
+)
+
+type verifyCmd struct {
+	A         string  `arg:"" help:"ONNX file."`
+	B         string  `arg:"" help:"ONNX file with the same inputs and outputs."`
+	Data      string  `help:"Dataset directory to take inputs from (default: random numbers)." placeholder:"DIR"`
+	Batch     int     `help:"Samples of a step; without --data, samples in all." default:"16"`
+	Tolerance float64 `help:"Largest absolute difference that is accepted." default:"1e-4"`
+	Seed      uint64  `help:"Seed of random inputs." default:"1"`
+	computing
+	JSON bool `help:"Print JSON."`
+}
+
+// Validate is called by kong.
+func (c *verifyCmd) Validate() error {
+	switch {
+	case c.Batch < 1:
+		return fmt.Errorf("--batch is %d, wants at least 1", c.Batch)
+	case !(c.Tolerance >= 0):
+		return fmt.Errorf("--tolerance is %g, wants 0 or more", c.Tolerance)
+	}
+	return c.check()
+}
+
+// Run implements the command.
+func (c *verifyCmd) Run(con *console) error {
+	a, err := load(c.A)
+	if err != nil {
+		return err
+	}
+	b, err := load(c.B)
+	if err != nil {
+		return err
+	}
+	order, err := match(a, b)
+	if err != nil {
+		return err
+	}
+	if err := declared(a, c.Dim); err != nil {
+		return err
+	}
+	v := &verification{Tolerance: c.Tolerance}
+	for _, out := range a.Outputs {
+		v.Outputs = append(v.Outputs, &difference{Output: out.Name})
+	}
+	if err := c.compare(a, b, order, v); err != nil {
+		return err
+	}
+	v.finish()
+	if c.JSON {
+		err = report.WriteJSON(con.out, v)
+	} else {
+		err = v.print(con)
+	}
+	if err == nil && !v.Equal {
+		err = fmt.Errorf("%s and %s differ by %.3g, --tolerance is %g", c.A, c.B, float64(v.MaxAbs), c.Tolerance)
+	}
+	return err
+}
+
+// match checks that the models take the same inputs and returns, per output of a, the
+// index of b's output.
+func match(a, b *graph.Graph) ([]int, error) {
+	if len(a.Inputs) != len(b.Inputs) {
+		return nil, fmt.Errorf("%s has %d inputs, %s has %d", a.Name, len(a.Inputs), b.Name, len(b.Inputs))
+	}
+	if len(a.Outputs) != len(b.Outputs) {
+		return nil, fmt.Errorf("%s has %d outputs, %s has %d", a.Name, len(a.Outputs), b.Name, len(b.Outputs))
+	}
+	var errs []error
+	for i, x := range a.Inputs {
+		y := b.Inputs[i]
+		if x.Type != y.Type || len(x.Dims) != len(y.Dims) {
+			errs = append(errs, fmt.Errorf("%s: input %q is %s of rank %d, input %q of %s is %s of rank %d", a.Name, x.Name, x.Type, len(x.Dims), y.Name, b.Name, y.Type, len(y.Dims)))
+		}
+	}
+	var order []int
+	for i, x := range a.Outputs {
+		k := slices.IndexFunc(b.Outputs, func(y *graph.Value) bool { return y.Name == x.Name })
+		if k < 0 {
+			k = i
+		}
+		order = append(order, k)
+	}
+	return order, errors.Join(errs...)
+}
+
+// compare runs both models on all batches.
+func (c *verifyCmd) compare(a, b *graph.Graph, order []int, v *verification) error {
+	dims := maps.Clone(c.Dim)
+	if dims == nil {
+		dims = map[string]int{}
+	}
+	batch := c.Batch
+	var d *data.Dataset
+	if c.Data != "" {
+		var err error
+		if d, err = openData(a, c.Data, dims, labelsIgnored); err != nil {
+			return err
+		}
+		defer d.Close()
+		if err := bind(b, d, c.Data, dims); err != nil {
+			return err
+		}
+		batch = min(batch, d.Len())
+	}
+	pool := c.pool()
+	defer pool.Close()
+	pa, err := compile(a, batch, dims, pool)
+	if err != nil {
+		return err
+	}
+	pb, err := compile(b, batch, alias(a, b, dims), pool)
+	if err != nil {
+		return err
+	}
+	for i, x := range pa.Inputs {
+		if y := pb.Inputs[i]; !slices.Equal(x.Shape, y.Shape) {
+			return fmt.Errorf("%s: input %q is %v, input %q of %s is %v", a.Name, a.Inputs[i].Name, x.Shape, b.Inputs[i].Name, b.Name, y.Shape)
+		}
+	}
+	for i, x := range pa.Outputs {
+		if y := pb.Outputs[order[i]]; !slices.Equal(x.Shape, y.Shape) {
+			return fmt.Errorf("%s: output %q is %v, output %q of %s is %v", a.Name, a.Outputs[i].Name, x.Shape, b.Outputs[order[i]].Name, b.Name, y.Shape)
+		}
+	}
+	return c.batches(pa, d, a, func(x *data.Batch) error {
+		feed(pa, x.Inputs, x.Rows)
+		feed(pb, x.Inputs, x.Rows)
+		if err := pa.Forward(); err != nil {
+			return err
+		}
+		if err := pb.Forward(); err != nil {
+			return err
+		}
+		v.Samples += x.Rows
+		for i, out := range v.Outputs {
+			out.add(pa.Outputs[i], pb.Outputs[order[i]], x.Rows, batch)
+		}
+		return nil
+	})
+}
+
+// alias gives the dimensions of b's inputs the sizes of a's at the same place.
+func alias(a, b *graph.Graph, dims map[string]int) map[string]int {
+	all := maps.Clone(dims)
+	for i, x := range a.Inputs {
+		for k, d := range x.Dims {
+			other := b.Inputs[i].Dims[k]
+			size, ok := dims[d.Symbol]
+			if d.Size >= 0 {
+				size, ok = d.Size, true
+			}
+			if _, have := all[other.Symbol]; ok && !have && other.Size < 0 {
+				all[other.Symbol] = size
+			}
+		}
+	}
+	return all
+}
+
+// batches hands the inputs to f: those of the dataset, or one random batch.
+func (c *verifyCmd) batches(p *engine.Plan, d *data.Dataset, g *graph.Graph, f func(*data.Batch) error) error {
+	if d == nil {
+		b, err := randomBatch(p, g, 0, c.Seed)
+		if err != nil {
+			return err
+		}
+		return f(b)
+	}
+	it, err := d.Batches(data.BatchOptions{Size: p.Batch, Augment: data.AugmentNone})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for {
+		b, err := it.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := f(b); err != nil {
+			return err
+		}
+		b.Release()
+	}
+}
+
+// randomBatch makes inputs for a plan, and labels if there are classes.
+func randomBatch(p *engine.Plan, g *graph.Graph, classes int, seed uint64) (*data.Batch, error) {
+	var inputs []data.InputSpec
+	for i, t := range p.Inputs {
+		s := data.InputSpec{Name: g.Inputs[i].Name, Integer: !t.Type.IsFloat()}
+		if t.Rank() > 0 {
+			s.Shape = t.Shape[1:]
+		}
+		inputs = append(inputs, s)
+	}
+	return data.RandomBatch(inputs, p.Batch, classes, seed)
+}

@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/internal/kernel"
+	"github.com/onnxprune/onnxprune/internal/ortjudge"
+	"github.com/onnxprune/onnxprune/onnxio"
+)
+
+// supported are the models of ../shared that must run, here and in training.
+var supported = []string{
+	"models/resnet20", "models/resnet20_bn", "models/resnet56", "models/resnet56_bn",
+	"zoo/vnn_resnet_2b", "zoo/ezkl_lenet5", "zoo/burn_mnist", "zoo/tv_vgg11_bn_narrow_bn", "zoo/tv_squeezenet1_1",
+	"zoo/tv_mobilenet_v2_0.5", "zoo/tv_mobilenet_v2_0.5_bn", "zoo/tv_shufflenet_v2_x0_5_bn", "zoo/tv_densenet_small_bn",
+	"zoo/tv_vit_small_cfg", "zoo/vnn_vit_pgd_2_3_16", "zoo/tv_convnext_small_cfg",
+}
+
+// sharedModels returns the models that lie beside the checkout, and the
+// project's own.
+func sharedModels(t *testing.T) []string {
+	t.Helper()
+	own, err := filepath.Glob("../testdata/models/*.onnx")
+	if err != nil || len(own) == 0 {
+		t.Fatalf("no model in ../testdata/models: %v", err)
+	}
+	var paths []string
+	for _, p := range own {
+		if base := filepath.Base(p); base != "tiny_custom_op.onnx" && base != "tiny_if.onnx" {
+			paths = append(paths, p)
+		}
+	}
+	for _, m := range supported {
+		p := "../../shared/" + m + ".onnx"
+		if _, err := os.Stat(p); err != nil {
+			t.Logf("%s is not there and not tested", p)
+			continue
+		}
+		paths = append(paths, p)
+	}
+	return paths
+}
+
+func load(t *testing.T, path string) *graph.Graph {
+	t.Helper()
+	m, err := onnxio.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := graph.New(m, filepath.Base(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// TestAgainstONNXRuntime compares every output in inference: at the file's own
+// batch size with ONNX Runtime, and at another one with itself, row by row,
+// which is what makes a fixed batch free.
+func TestAgainstONNXRuntime(t *testing.T) {
+	ortjudge.Require(t)
+	for _, path := range sharedModels(t) {
+		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
+		t.Run(name, func(t *testing.T) { againstRuntime(t, path) })
+	}
+}
+
+func againstRuntime(t *testing.T, path string) {
+	g := load(t, path)
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	const rows = 3
+	own := g.FixedBatch()
+	single := own
+	if own == 0 {
+		single = rows
+	}
+	session := ortjudge.Open(t, path, ortjudge.Options{})
+	small, err := Compile(g, NewState(g), Options{Batch: single, Pool: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := Compile(g, NewState(g), Options{Batch: rows, Pool: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for k := range large.Inputs {
+		for i := range large.Inputs[k].F {
+			large.Inputs[k].F[i] = float32(rng.NormFloat64())
+		}
+	}
+	inputs := make([][]float32, len(large.Inputs))
+	for k := range inputs {
+		inputs[k] = append([]float32(nil), large.Inputs[k].F...)
+	}
+	if err := large.Forward(); err != nil {
+		t.Fatal(err)
+	}
+	for lo := 0; lo+single <= rows; lo += single {
+		feed := map[string]ortjudge.Tensor{}
+		for k, in := range small.Inputs {
+			per := in.Size() / single
+			copy(in.F, inputs[k][lo*per:(lo+single)*per])
+			x := ortjudge.Tensor{F: append([]float32(nil), in.F...)}
+			for _, d := range in.Shape {
+				x.Shape = append(x.Shape, int64(d))
+			}
+			feed[g.Inputs[k].Name] = x
+		}
+		if err := small.Forward(); err != nil {
+			t.Fatal(err)
+		}
+		want, err := session.Run(feed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range g.Outputs {
+			w := want[v.Name].F
+			if len(w) == 0 || len(w) != len(small.Outputs[k].F) {
+				t.Fatalf("output %q has %d elements, ONNX Runtime gives %d", v.Name, len(small.Outputs[k].F), len(w))
+			}
+			within(t, fmt.Sprintf("output %q at the file's batch", v.Name), small.Outputs[k].F, w)
+			per := len(w) / single
+			within(t, fmt.Sprintf("output %q, rows %d of batch %d", v.Name, lo, rows), large.Outputs[k].F[lo*per:(lo+single)*per], w)
+		}
+	}
+}
+
+// within accepts 1e-4 relative to the largest element.
+func within(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	scale := 1.0
+	for _, w := range want {
+		scale = math.Max(scale, math.Abs(float64(w)))
+	}
+	worst := 0.0
+	for i, w := range want {
+		d := math.Abs(float64(got[i]) - float64(w))
+		if !(d <= worst) {
+			worst = d
+		}
+	}
+	if !(worst <= 1e-4*scale) {
+		t.Errorf("%s: differs from ONNX Runtime by %.3g, largest element %.3g", what, worst, scale)
+	}
+}
+
+// TestTrainsEveryModel makes training steps on random data and sees the loss of a
+// fixed batch fall.
+func TestTrainsEveryModel(t *testing.T) {
+	for _, path := range sharedModels(t) {
+		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
+		t.Run(name, func(t *testing.T) {
+			g := load(t, path)
+			pool := kernel.NewPool(2)
+			defer pool.Close()
+			state := NewState(g)
+			const batch = 4
+			var loss Loss = CrossEntropy{}
+			probe, err := Compile(g, state, Options{Batch: batch, Pool: pool})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rng := rand.New(rand.NewPCG(3, 4))
+			target := &Target{}
+			y := probe.Logits()
+			if y.Rank() == 2 {
+				for i := 0; i < batch; i++ {
+					target.Labels = append(target.Labels, int64(rng.IntN(y.Shape[1])))
+				}
+			} else {
+				loss = MeanSquaredError{}
+				for range y.Size() {
+					target.Values = append(target.Values, float32(rng.NormFloat64()))
+				}
+			}
+			p, err := Compile(g, state, Options{Batch: batch, Pool: pool, Loss: loss})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var first, last float64
+			for step := 0; step < 8; step++ {
+				data := rand.New(rand.NewPCG(9, 9))
+				for k := range p.Inputs {
+					for i := range p.Inputs[k].F {
+						p.Inputs[k].F[i] = float32(data.NormFloat64())
+					}
+				}
+				if last, err = p.Step(target); err != nil {
+					t.Fatal(err)
+				}
+				if step == 0 {
+					first = last
+				}
+				norm := 0.0
+				for _, name := range p.Trained() {
+					for _, v := range p.Grad(name).F {
+						norm += float64(v) * float64(v)
+					}
+				}
+				if norm == 0 || math.IsNaN(norm) {
+					t.Fatalf("step %d: squared norm of the gradient is %v", step, norm)
+				}
+				rate := float32(math.Min(0.05, 0.02/math.Sqrt(norm)))
+				for _, name := range p.Trained() {
+					kernel.Axpy(state.Tensor(name).F, p.Grad(name).F, -rate)
+				}
+			}
+			if !(last < first) {
+				t.Errorf("the loss of a fixed batch went from %.4f to %.4f in 8 steps", first, last)
+			}
+		})
+	}
+}

@@ -1,0 +1,60 @@
+package graph
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/onnxprune/onnxprune/onnxio"
+)
+
+// FuzzGraph reads any bytes as a model and runs everything on it that needs no
+// data: an error is fine, a panic or a hang is not.
+func FuzzGraph(f *testing.F) {
+	models, err := filepath.Glob("../testdata/models/tiny_*.onnx")
+	if err != nil || len(models) == 0 {
+		f.Fatalf("no seed models: %v", err)
+	}
+	for _, p := range models {
+		data, err := os.ReadFile(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := onnxio.LoadBytes("fuzz.onnx", data)
+		if err != nil {
+			return
+		}
+		g, err := New(m, "fuzz.onnx")
+		if err != nil {
+			return
+		}
+		g.Roles()
+		g.Weights()
+		g.Params()
+		for _, b := range []Binding{{}, {Batch: 2}} {
+			s, err := g.Infer(b)
+			if err != nil {
+				continue
+			}
+			for _, n := range g.Nodes {
+				s.MACs(n)
+			}
+		}
+		if free, err := g.FreeBatch(nil); err == nil {
+			free.Infer(Binding{Batch: 3})
+		}
+		masks := map[string][]bool{}
+		for _, w := range g.Weights() {
+			masks[w.Value.Name] = make([]bool, w.Value.Init.Size())
+		}
+		if err := g.WriteMasks(masks, AsNode); err != nil {
+			return
+		}
+		if err := g.WriteMasks(masks, Fold); err != nil {
+			t.Fatalf("masks could be written and not folded: %v", err)
+		}
+	})
+}

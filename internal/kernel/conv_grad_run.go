@@ -1,0 +1,218 @@
+package kernel
+
+// size returns the number of floats that the parts need.
+func (g *gradPlan) size() int { return g.splits * g.partSize }
+
+// copySize returns the number of floats of a copy of the input, which is
+// needed when a tile would read past the end of x; 0 otherwise.
+func (g *gradPlan) copySize() int {
+	if g.win.size > 0 {
+		return g.win.size
+	}
+	if g.depth {
+		return 0
+	}
+	for _, bl := range g.blocks {
+		if g.cin < gradRows(bl.width) {
+			return g.s.N*g.s.H*g.s.W*g.s.C + windowSlack
+		}
+	}
+	return 0
+}
+
+func (g *gradPlan) tasks() int    { return g.splits * len(g.items) }
+func (g *gradPlan) addTasks() int { return len(g.items) * g.most }
+
+// tileStart returns the first input channel of a tile. The last tile is moved
+// back so that it ends with the last channel, where there are enough of them.
+func (g *gradPlan) tileStart(tile, rows int) int {
+	return max(0, min(tile*rows, g.cin-rows))
+}
+
+// run sums one item over one split of the images.
+func (g *gradPlan) run(task int, parts, x, dy, zero []float32, p *Pool, worker int) {
+	split, item := task/len(g.items), &g.items[task%len(g.items)]
+	bl := &g.blocks[item.block]
+	first, last := split*g.groups/g.splits, (split+1)*g.groups/g.splits
+	if g.depth {
+		g.runDepth(item, first, last, parts[split*g.partSize+item.off:], x, dy, zero)
+		return
+	}
+	rows := gradRows(bl.width)
+	part := parts[split*g.partSize+item.off:][:g.taps*item.tiles*rows*bl.width]
+	clear(part)
+	a := gradArgs{lanes: bl.lanes, width: bl.width}
+	var copyX, copyDY []float32
+	if g.packX || g.packDY {
+		s := p.scratch(worker, g.scratch)
+		copyDY, copyX = s[:gradPixels*gradPitchDY], s[gradPixels*gradPitchDY:]
+	}
+	c0 := g.tileStart(item.tile, rows)
+	c1 := g.tileStart(item.tile+item.tiles-1, rows) + rows
+	for group := first; group < last; group++ {
+		t := g.table(group)
+		dyGroup, xGroup := dy[group*g.outGroup+bl.out:], x[group*g.inGroup+bl.in+c0:]
+		for i := range t.subs {
+			sub := &t.subs[i]
+			a.dy = &dyGroup[0]
+			if g.packDY {
+				gatherRows(copyDY, gradPitchDY, dyGroup, sub.dy, bl.lanes)
+				a.dy = &copyDY[0]
+			}
+			xs := xGroup
+			if g.packX {
+				gatherRows(copyX, gradPitchX, xGroup, sub.x, c1-c0)
+				xs = copyX
+			}
+			for tile := range item.tiles {
+				a.x = &xs[g.tileStart(item.tile+tile, rows)-c0]
+				for tap, sp := range sub.spans {
+					if sp.n == 0 {
+						continue
+					}
+					a.pairs, a.n = &t.pairs[sp.first], sp.n
+					a.acc = &part[(tile*g.taps+tap)*rows*bl.width]
+					grad(&a)
+				}
+			}
+		}
+	}
+}
+
+// table returns the table of a group of images.
+func (g *gradPlan) table(group int) *gradTable {
+	if g.hasRest && group == g.groups-1 {
+		return &g.rest
+	}
+	return &g.full
+}
+
+func (g *gradPlan) runDepth(item *gradItem, first, last int, part, x, dy, zero []float32) {
+	part = part[:depthTaps*packedRows(g.blocks)]
+	clear(part)
+	const step = 24
+	for group := first; group < last; group++ {
+		t := g.table(group)
+		for f := 0; f < len(t.out); f += step {
+			for i := range g.blocks {
+				bl := &g.blocks[i]
+				depthGrad(&depthGradArgs{
+					x: &x[group*g.inGroup+bl.in], dy: &dy[group*g.outGroup+bl.out], zero: &zero[0],
+					in: &t.in[item.tile][f*depthTaps], out: &t.out[f], acc: &part[depthTaps*bl.rows],
+					n: min(step, len(t.out)-f), lanes: bl.lanes, width: bl.width,
+				})
+			}
+		}
+	}
+}
+
+// add adds up the parts of one tile of one item, in order, into the first.
+func (g *gradPlan) add(task int, parts []float32) {
+	item, tile := &g.items[task/g.most], task%g.most
+	var off, size int
+	switch {
+	case g.depth:
+		bl := &g.blocks[tile]
+		off, size = depthTaps*bl.rows, depthTaps*bl.width
+	case tile < item.tiles:
+		bl := &g.blocks[item.block]
+		size = g.taps * gradRows(bl.width) * bl.width
+		off = tile * size
+	}
+	part := parts[item.off+off:][:size]
+	for i := 1; i < g.splits; i++ {
+		Add(part, part, parts[item.off+off+i*g.partSize:][:size])
+	}
+}
+
+// gradLanes is the number of output channels that one write task handles.
+const gradLanes = 8
+
+func (g *gradPlan) writeTasks() int {
+	if g.depth {
+		return len(g.items)
+	}
+	return len(g.items) * 32 / gradLanes
+}
+
+// write brings the sums of some output channels of one item into ONNX order.
+func (g *gradPlan) write(task int, dw, parts []float32, accumulate bool) {
+	if g.depth {
+		g.writeDepth(&g.items[task], dw, parts, accumulate)
+		return
+	}
+	item, l0 := &g.items[task*gradLanes/32], task*gradLanes%32
+	bl := &g.blocks[item.block]
+	n := min(gradLanes, bl.lanes-l0)
+	if n <= 0 {
+		return
+	}
+	s := g.s
+	cg, kk := s.C/s.Groups, s.KH*s.KW
+	rows := gradRows(bl.width)
+	d := dw[(bl.out+l0)*cg*kk:]
+	var row [gradLanes][]float32
+	for l := range n {
+		row[l] = d[l*cg*kk:][:cg*kk]
+	}
+	for tile := range item.tiles {
+		start, c0 := g.tileStart(item.tile+tile, rows), (item.tile+tile)*rows
+		for ci := c0; ci < min(g.cin, c0+rows); ci++ {
+			dst, step := ci*kk, 1
+			if g.win.size > 0 {
+				dst, step = ci%s.C*kk+ci/s.C, s.KW
+			}
+			for tap := range g.taps {
+				v := parts[item.off+((tile*g.taps+tap)*rows+ci-start)*bl.width+l0:][:n]
+				switch {
+				case accumulate:
+					for l, v := range v {
+						row[l][dst] += v
+					}
+				case n == gradLanes:
+					v := (*[gradLanes]float32)(v)
+					row[0][dst], row[1][dst], row[2][dst], row[3][dst] = v[0], v[1], v[2], v[3]
+					row[4][dst], row[5][dst], row[6][dst], row[7][dst] = v[4], v[5], v[6], v[7]
+				default:
+					for l, v := range v {
+						row[l][dst] = v
+					}
+				}
+				dst += step
+			}
+		}
+	}
+}
+
+func (g *gradPlan) writeDepth(item *gradItem, dw, parts []float32, accumulate bool) {
+	first := item.tile * depthTaps
+	for i := range g.blocks {
+		bl := &g.blocks[i]
+		part := parts[item.off+depthTaps*bl.rows:]
+		for tap := first; tap < min(g.taps, first+depthTaps); tap++ {
+			for l, v := range part[(tap-first)*bl.width:][:bl.lanes] {
+				d := &dw[(bl.out+l)*g.taps+tap]
+				if accumulate {
+					v += *d
+				}
+				*d = v
+			}
+		}
+	}
+}
+
+// gatherRows copies count floats from every offset of src to rows of dst.
+func gatherRows(dst []float32, pitch int, src []float32, offsets []int32, count int) {
+	for i, o := range offsets {
+		d, s := dst[i*pitch:][:count], src[o:][:count]
+		for len(s) >= 32 {
+			*(*[32]float32)(d) = *(*[32]float32)(s)
+			d, s = d[32:], s[32:]
+		}
+		if len(s) >= 16 {
+			*(*[16]float32)(d) = *(*[16]float32)(s)
+			d, s = d[16:], s[16:]
+		}
+		copy(d, s)
+	}
+}
