@@ -188,12 +188,30 @@ func (c *compiler) build() {
 	}
 	if len(c.g.Outputs) > 0 {
 		c.loss = c.value(c.g.Outputs[0])
-		if i := c.loss.product; i != nil && i.def.Name == "Softmax" {
+		if i := c.loss.product; i != nil && c.classSoftmax(i) && (c.opt.Loss == nil || c.opt.Loss.FromLogits()) {
 			c.loss = i.in[0]
 			c.loss.final = true
 		}
 	}
 	c.count()
+}
+
+// classSoftmax reports whether i is a Softmax over axis 1, the classes.
+func (c *compiler) classSoftmax(i *inst) bool {
+	if i.def.Domain != "" || i.def.Name != "Softmax" {
+		return false
+	}
+	axis := 1
+	if i.opset >= 13 {
+		axis = -1
+	}
+	if a, ok := i.attrs["axis"]; ok {
+		axis = int(a.I)
+	}
+	if axis < 0 {
+		axis += i.in[0].t.Rank()
+	}
+	return axis == 1
 }
 
 func (c *compiler) value(v *graph.Value) *value {

@@ -19,6 +19,9 @@ type Target struct {
 type Loss interface {
 	// Eval returns the mean loss of y [N,…] and, if dy is not nil, writes dℓ/dy.
 	Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, error)
+	// FromLogits reports whether y is the input of a model's final Softmax rather
+	// than its output.
+	FromLogits() bool
 }
 
 // CrossEntropy is −log softmax(y)[label], averaged over samples. y is [N,K], or
@@ -57,6 +60,15 @@ func (CrossEntropy) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, error
 	}
 	return total * scale, nil
 }
+
+// FromLogits implements [Loss].
+func (CrossEntropy) FromLogits() bool { return true }
+
+// FromLogits implements [Loss].
+func (MeanSquaredError) FromLogits() bool { return false }
+
+// FromLogits implements [Loss].
+func (Distillation) FromLogits() bool { return true }
 
 func classes(y *op.Tensor) (n, k, inner int, err error) {
 	if y.Rank() < 2 {

@@ -171,7 +171,7 @@ func TestTrainsEveryModel(t *testing.T) {
 			}
 			rng := rand.New(rand.NewPCG(3, 4))
 			target := &Target{}
-			y := probe.Logits()
+			y := probe.Scored(nil)
 			if y.Rank() == 2 {
 				for i := 0; i < batch; i++ {
 					target.Labels = append(target.Labels, int64(rng.IntN(y.Shape[1])))

@@ -82,11 +82,6 @@ func (p *Plan) Step(target *Target) (float64, error) {
 	return loss, nil
 }
 
-// Loss evaluates a loss on the present outputs without a gradient.
-func (p *Plan) Loss(l Loss, target *Target) (float64, error) {
-	return l.Eval(p.logits, target, nil)
-}
-
 func (c *call) run(ctx *op.Context, back bool) error {
 	if c.plain != nil {
 		c.plain(ctx)
@@ -112,9 +107,14 @@ func (p *Plan) Trained() []string { return p.trained }
 // shape; nil if it has none.
 func (p *Plan) Grad(name string) *op.Tensor { return p.grads[name] }
 
-// Logits is the tensor that the loss reads: output 0, or what goes into it where
-// that is a Softmax.
-func (p *Plan) Logits() *op.Tensor { return p.logits }
+// Scored is the tensor that a loss reads: output 0, or what goes into it where that
+// is a Softmax over classes and the loss wants logits. A nil loss wants output 0.
+func (p *Plan) Scored(l Loss) *op.Tensor {
+	if l != nil && l.FromLogits() {
+		return p.logits
+	}
+	return p.Outputs[0]
+}
 
 // ArenaBytes is the memory for activations, gradients and workspace, in bytes.
 func (p *Plan) ArenaBytes() int64 { return 4 * int64(len(p.arena)+p.work) }

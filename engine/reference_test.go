@@ -281,4 +281,3 @@ func TestGraphsAgainstReference(t *testing.T) {
 		})
 	}
 }
-

@@ -6,7 +6,12 @@ import (
 )
 
 var Order = value
-var Init = func(v float32) float32 { if v < 0 { return -v }; return v }
+var Init = func(v float32) float32 {
+	if v < 0 {
+		return -v
+	}
+	return v
+}
 var SignStep = false
 
 // BiP is bi-level pruning (Zhang et al., NeurIPS 2022, "Advancing Model Pruning via
@@ -92,9 +97,11 @@ func (b *BiP) upper(batch *data.Batch) (float64, error) {
 			if SignStep {
 				for i := lo; i < hi; i++ {
 					d := l.Theta[i]*g[i] - l.Mask[i]*g[i]*g[i]
-					if s[i] < 0 { d = -d }
+					if s[i] < 0 {
+						d = -d
+					}
 					mom[i] = 0.9*mom[i] + d
-					s[i] -= lr*mom[i]
+					s[i] -= lr * mom[i]
 				}
 				return
 			}

@@ -81,7 +81,7 @@ func Evaluate(p *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(d
 
 // add counts the samples of one batch, which may be smaller than the plan's.
 func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss) error {
-	y := p.Logits()
+	y := p.Scored(loss)
 	per := y.Size() / p.Batch
 	rows := &op.Tensor{Type: y.Type, Shape: append([]int{b.Rows}, y.Shape[1:]...), F: y.F[:b.Rows*per]}
 	l, err := loss.Eval(rows, &engine.Target{Labels: b.Labels, Values: b.Targets}, nil)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/onnxprune/onnxprune/engine"
@@ -31,6 +32,9 @@ type Layer struct {
 // Masks are the masked tensors of a model, in the order of their first use.
 type Masks struct {
 	Layers []Layer
+	// Fixed are weights that were left out and have a mask in the file, which stays
+	// as it is.
+	Fixed []Layer
 	// Excluded are the names of prunable weights that were left out.
 	Excluded []string
 	total    int
@@ -47,16 +51,15 @@ func NewMasks(g *graph.Graph, state *engine.State, exclude []*regexp.Regexp) (*M
 		for _, n := range w.Nodes {
 			l.Nodes = append(l.Nodes, n.Title())
 		}
-		if excluded(exclude, &l) {
+		out := excluded(exclude, &l)
+		if out {
 			m.Excluded = append(m.Excluded, l.Name)
-			continue
+			if w.Value.Mask == nil {
+				continue
+			}
 		}
-		t := state.Tensor(l.Name)
-		l.Z = t.F
-		l.Theta = append([]float32(nil), t.F...)
-		if w.Value.Mask != nil {
-			copy(l.Theta, w.Value.Init.F)
-		}
+		l.Z = state.Tensor(l.Name).F
+		l.Theta = append([]float32(nil), l.Z...)
 		for i, v := range l.Theta {
 			if math.IsNaN(float64(v)) {
 				return nil, fmt.Errorf("%s: initializer %q: element %d is NaN", g.Name, l.Name, i)
@@ -64,7 +67,13 @@ func NewMasks(g *graph.Graph, state *engine.State, exclude []*regexp.Regexp) (*M
 		}
 		l.Mask = make([]float32, len(l.Z))
 		for i := range l.Mask {
-			l.Mask[i] = 1
+			if !out || w.Value.Mask.Keep[i] {
+				l.Mask[i] = 1
+			}
+		}
+		if out {
+			m.Fixed = append(m.Fixed, l)
+			continue
 		}
 		m.total += len(l.Z)
 		m.Layers = append(m.Layers, l)
@@ -137,7 +146,7 @@ func (m *Masks) Apply() {
 // Bools returns the masks by initializer name.
 func (m *Masks) Bools() map[string][]bool {
 	out := map[string][]bool{}
-	for _, l := range m.Layers {
+	for _, l := range slices.Concat(m.Layers, m.Fixed) {
 		b := make([]bool, len(l.Mask))
 		for i, v := range l.Mask {
 			b[i] = v != 0

@@ -12,6 +12,7 @@ import (
 	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/internal/onnxtest"
+	"github.com/onnxprune/onnxprune/onnxio"
 )
 
 // stripes writes n images of 1×8×8 with a bright row, its number the label.
@@ -301,5 +302,47 @@ func TestCheckRatio(t *testing.T) {
 		if CheckRatio(r) == nil {
 			t.Errorf("%v is accepted", r)
 		}
+	}
+}
+
+// TestExcludedKeepsItsMask: a weight that the file masks and --exclude leaves out
+// is trained under its mask, and the mask is written again.
+func TestExcludedKeepsItsMask(t *testing.T) {
+	g := stripeNet(t)
+	keep := make([]bool, g.Value("b.weight").Init.Size())
+	for i := range keep {
+		keep[i] = i%4 != 0
+	}
+	if err := g.WriteMasks(map[string][]bool{"b.weight": keep}, graph.AsNode); err != nil {
+		t.Fatal(err)
+	}
+	m, err := onnxio.LoadBytes("masked.onnx", g.File.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g, err = graph.New(m, "masked.onnx"); err != nil {
+		t.Fatal(err)
+	}
+	state := engine.NewState(g)
+	masks, err := NewMasks(g, state, []*regexp.Regexp{regexp.MustCompile("^b")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := trainer(t, g, 2, config())
+	tr.State, tr.Masks = state, masks
+	if err := tr.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	OMP(masks, 0.5, tr.Pool)
+	if err := tr.Retrain(); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range state.Tensor("b.weight").F {
+		if (v == 0) == keep[i] {
+			t.Fatalf("element %d is %v, the file's mask keeps it: %v", i, v, keep[i])
+		}
+	}
+	if got := masks.Bools()["b.weight"]; got == nil || got[0] || !got[1] {
+		t.Errorf("the mask to write is %v", got)
 	}
 }

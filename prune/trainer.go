@@ -111,6 +111,9 @@ func (t *Trainer) Prepare() error {
 	for i := range t.Masks.Layers {
 		t.layerOf[t.Masks.Layers[i].Name] = &t.Masks.Layers[i]
 	}
+	for i := range t.Masks.Fixed {
+		t.layerOf[t.Masks.Fixed[i].Name] = &t.Masks.Fixed[i]
+	}
 	for _, name := range t.plan.Trained() {
 		t.mom[name] = make([]float32, len(t.State.Tensor(name).F))
 	}
@@ -138,7 +141,7 @@ func (t *Trainer) gradients(b *data.Batch) (float64, error) {
 		if err := t.Config.Teacher.Forward(); err != nil {
 			return 0, err
 		}
-		target.Values = t.Config.Teacher.Logits().F
+		target.Values = t.Config.Teacher.Scored(t.Config.Loss).F
 	}
 	return t.plan.Step(target)
 }

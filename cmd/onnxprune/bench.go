@@ -70,7 +70,7 @@ func (c *benchCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
-	y := plan.Logits()
+	y := plan.Scored(nil)
 	classes := 0
 	if _, ok := opts.Loss.(engine.CrossEntropy); ok {
 		classes = y.Shape[1]

@@ -21,6 +21,7 @@ func main() {
 	dir := flag.String("dir", ".", "directory of the kernel package")
 	flag.Parse()
 	log.SetFlags(0)
+	write(*dir, "memory_asm", memory)
 	write(*dir, "tile_asm", tiles)
 	write(*dir, "grad_asm", grads)
 	write(*dir, "elementwise_asm", elementwise)

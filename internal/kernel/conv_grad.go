@@ -22,13 +22,14 @@ type gradPlan struct {
 	most       int // tiles or taps of an item at most
 	scratch    int // floats
 	depth      bool
+	lead       int
 	packX      bool // copy the inputs of a sub-block next to each other
 	packDY     bool
 }
 
 // Sizes of the copies of a sub-block.
 const (
-	gradPixels   = 96 // output pixels
+	gradPixels   = 96  // output pixels
 	gradChannels = 128 // input channels of an item
 	gradPitchX   = gradChannels + 16
 	gradPitchDY  = 32
@@ -58,7 +59,7 @@ type gradItem struct {
 }
 
 func newGradPlan(s ConvShape, win window) *gradPlan {
-	g := &gradPlan{s: s, win: win, depth: s.depthwise()}
+	g := &gradPlan{s: s, win: win, depth: s.depthwise(), lead: s.lead()}
 	sp := forwardSpec(s, win)
 	g.taps, g.cin = len(sp.taps), s.C/s.Groups
 	inImage := s.H * s.W * s.C

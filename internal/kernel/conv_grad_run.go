@@ -87,25 +87,6 @@ func (g *gradPlan) table(group int) *gradTable {
 	return &g.full
 }
 
-func (g *gradPlan) runDepth(item *gradItem, first, last int, part, x, dy, zero []float32) {
-	part = part[:depthTaps*packedRows(g.blocks)]
-	clear(part)
-	const step = 24
-	for group := first; group < last; group++ {
-		t := g.table(group)
-		for f := 0; f < len(t.out); f += step {
-			for i := range g.blocks {
-				bl := &g.blocks[i]
-				depthGrad(&depthGradArgs{
-					x: &x[group*g.inGroup+bl.in], dy: &dy[group*g.outGroup+bl.out], zero: &zero[0],
-					in: &t.in[item.tile][f*depthTaps], out: &t.out[f], acc: &part[depthTaps*bl.rows],
-					n: min(step, len(t.out)-f), lanes: bl.lanes, width: bl.width,
-				})
-			}
-		}
-	}
-}
-
 // add adds up the parts of one tile of one item, in order, into the first.
 func (g *gradPlan) add(task int, parts []float32) {
 	item, tile := &g.items[task/g.most], task%g.most
@@ -179,23 +160,6 @@ func (g *gradPlan) write(task int, dw, parts []float32, accumulate bool) {
 					}
 				}
 				dst += step
-			}
-		}
-	}
-}
-
-func (g *gradPlan) writeDepth(item *gradItem, dw, parts []float32, accumulate bool) {
-	first := item.tile * depthTaps
-	for i := range g.blocks {
-		bl := &g.blocks[i]
-		part := parts[item.off+depthTaps*bl.rows:]
-		for tap := first; tap < min(g.taps, first+depthTaps); tap++ {
-			for l, v := range part[(tap-first)*bl.width:][:bl.lanes] {
-				d := &dw[(bl.out+l)*g.taps+tap]
-				if accumulate {
-					v += *d
-				}
-				*d = v
 			}
 		}
 	}

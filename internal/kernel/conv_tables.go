@@ -9,8 +9,8 @@ func newForwardPlan(s ConvShape, win window) *tilePlan {
 	if win.size > 0 {
 		cin, inImage = s.KW*s.C, win.rows*win.cols*s.C
 	}
-	pl := newTilePlan(s.N, cin, inImage, s.OH*s.OW*s.O, []phaseSpec{forwardSpec(s, win)})
-	pl.depth = s.depthwise()
+	pl := newTilePlan(s.N, cin, inImage, s.OH*s.OW*s.O, []phaseSpec{forwardSpec(s, win)}, s.depthwise())
+	pl.lead = s.lead()
 	pl.lane, pl.k = cg*kk, kk*cg
 	pl.blocks = convBlocks(s, cg, s.O/s.Groups)
 	for _, b := range pl.blocks {
@@ -37,8 +37,8 @@ func newDataPlan(s ConvShape) *tilePlan {
 			}
 		}
 	}
-	pl := newTilePlan(s.N, og, s.OH*s.OW*s.O, s.H*s.W*s.C, specs)
-	pl.depth = s.depthwise()
+	pl := newTilePlan(s.N, og, s.OH*s.OW*s.O, s.H*s.W*s.C, specs, s.depthwise())
+	pl.lead = (s.KH*s.DilH/s.StrideH + 2) * s.OW * s.O
 	pl.lane, pl.k = kk, kk*og
 	pl.blocks = convBlocks(s, og, cg)
 	for _, b := range pl.blocks {
@@ -53,6 +53,10 @@ func newDataPlan(s ConvShape) *tilePlan {
 	pl.order()
 	return pl
 }
+
+// lead returns how many elements of x lie between the place that corresponds
+// to an output pixel and the last one it reads, roughly.
+func (s ConvShape) lead() int { return (s.KH*s.DilH + 1) * s.W * s.C }
 
 // convBlocks splits the output channels of a direction with in input and out
 // output channels per group. The channels of a depthwise convolution are

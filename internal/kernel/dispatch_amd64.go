@@ -121,3 +121,10 @@ func depthGrad(a *depthGradArgs) {
 		depthGradGo(a)
 	}
 }
+
+// prefetch asks for the cache lines of s, which will be needed soon.
+func prefetch(s []float32) {
+	if active != variantGo && len(s) > 0 {
+		prefetchLines(&s[0], (len(s)+15)/16)
+	}
+}

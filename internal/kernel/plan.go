@@ -17,6 +17,14 @@ type phase struct {
 	full, rest pixelTable // for group images, and for the images left over
 }
 
+// table returns the pixels of a whole group or of the rest.
+func (ph *phase) table(rest bool) *pixelTable {
+	if rest {
+		return &ph.rest
+	}
+	return &ph.full
+}
+
 // unit is the part of a plan that one task works on, for one block.
 type unit struct {
 	phase    int
@@ -50,6 +58,7 @@ type tilePlan struct {
 	base     []int // per block: weight element of its first lane
 	byBlock  bool  // tasks run through all units of a block before the next
 	depth    bool
+	lead     int // elements of input that a pixel reads ahead of its place
 }
 
 // phaseSpec describes a phase of one image to newTilePlan.
@@ -79,15 +88,17 @@ func groupImages(n, pixels int) int {
 // heights.
 const unitPixels = 480
 
-func newTilePlan(images, cin, inImage, outImage int, specs []phaseSpec) *tilePlan {
-	pl := &tilePlan{cin: cin}
+func newTilePlan(images, cin, inImage, outImage int, specs []phaseSpec, depth bool) *tilePlan {
+	pl := &tilePlan{cin: cin, depth: depth}
 	pixels := 0
 	for _, sp := range specs {
 		pixels += len(sp.out)
 	}
 	g := groupImages(images, pixels)
-	if split := splitClasses(specs); images >= 8 && split != nil {
-		specs, g = split, max(g, 8)
+	if images >= 8 && !depth {
+		if split := splitClasses(specs); split != nil {
+			specs, g = split, max(g, 8)
+		}
 	}
 	pl.inGroup, pl.outGroup = g*inImage, g*outImage
 	for _, sp := range specs {
@@ -116,6 +127,9 @@ func newTilePlan(images, cin, inImage, outImage int, specs []phaseSpec) *tilePla
 				pl.units = append(pl.units, unit{phase: i, group: group, rest: rest, first: f, n: min(step, n-f)})
 			}
 		}
+	}
+	if depth {
+		pl.newDepthUnits()
 	}
 	return pl
 }
@@ -264,15 +278,7 @@ func (pl *tilePlan) tasks() int {
 // all blocks of a depthwise convolution, whose rows are contiguous then.
 func (pl *tilePlan) run(task int, y, x, packed []float32, zero []float32, ep *Epilogue) {
 	if pl.depth {
-		un := pl.units[task]
-		step := 24 * max(1, 5/len(pl.blocks))
-		end := un.first + un.n
-		for un.n = step; un.first < end; un.first += step {
-			un.n = min(step, end-un.first)
-			for b := range pl.blocks {
-				pl.tile(&un, b, y, x, packed, zero, ep)
-			}
-		}
+		pl.runDepth(&pl.units[task], y, x, packed, zero, ep)
 		return
 	}
 	u, b := task/len(pl.blocks), task%len(pl.blocks)
@@ -285,10 +291,7 @@ func (pl *tilePlan) run(task int, y, x, packed []float32, zero []float32, ep *Ep
 func (pl *tilePlan) tile(un *unit, b int, y, x, packed []float32, zero []float32, ep *Epilogue) {
 	bl := &pl.blocks[b]
 	ph := &pl.phases[un.phase]
-	t := &ph.full
-	if un.rest {
-		t = &ph.rest
-	}
+	t := ph.table(un.rest)
 	yo := un.group*pl.outGroup + bl.out
 	a := tileArgs{
 		x:     &x[un.group*pl.inGroup+bl.in],
