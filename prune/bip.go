@@ -5,25 +5,17 @@ import (
 	"github.com/onnxprune/onnxprune/internal/kernel"
 )
 
-var Order = value
-var Init = func(v float32) float32 {
-	if v < 0 {
-		return -v
-	}
-	return v
-}
-var SignStep = false
-
 // BiP is bi-level pruning (Zhang et al., NeurIPS 2022, "Advancing Model Pruning via
 // Bi-level Optimization", algorithm 1). Every iteration makes
 //
 //	lower: θ ← θ − α·(m⊙g + λθ)                 on a batch, mask fixed
 //	upper: s ← s − β·(θ⊙g − (1/γ)·m⊙g⊙g)        on another batch
-//	       m ← 1 at the k largest |s|, else 0
+//	       m ← 1 at the k largest s, else 0
 //
 // with g = ∇_z ℓ(z) at z = m⊙θ, SGD with momentum in both, and both rates on a
-// cosine to 0: two forward and backward passes. Scores start at the weights, so
-// that the first mask is that of magnitude pruning. Masked weights are not
+// cosine to 0: two forward and backward passes. Scores start at |θ|, so that the
+// first mask is that of magnitude pruning, and are ordered by value: a score
+// below zero is an element that the loss wants gone. Masked weights are not
 // updated and hold no momentum.
 type BiP struct {
 	t        *Trainer
@@ -36,11 +28,11 @@ type BiP struct {
 
 // NewBiP starts from the trainer's present weights with their magnitudes' mask.
 func NewBiP(t *Trainer) *BiP {
-	b := &BiP{t: t, selector: t.Masks.selector(t.Pool, Order), keep: t.Masks.Keep(t.Config.Ratio)}
+	b := &BiP{t: t, selector: t.Masks.selector(t.Pool, value), keep: t.Masks.Keep(t.Config.Ratio)}
 	for _, l := range t.Masks.Layers {
 		s := make([]float32, len(l.Theta))
 		for i, v := range l.Theta {
-			s[i] = Init(v)
+			s[i] = max(v, -v)
 		}
 		b.scores = append(b.scores, s)
 		b.momenta = append(b.momenta, make([]float32, len(l.Theta)))
@@ -94,17 +86,6 @@ func (b *BiP) upper(batch *data.Batch) (float64, error) {
 		}
 		g, s, mom := grad.F, b.scores[i], b.momenta[i]
 		t.chunks(len(s), func(lo, hi int) {
-			if SignStep {
-				for i := lo; i < hi; i++ {
-					d := l.Theta[i]*g[i] - l.Mask[i]*g[i]*g[i]
-					if s[i] < 0 {
-						d = -d
-					}
-					mom[i] = 0.9*mom[i] + d
-					s[i] -= lr * mom[i]
-				}
-				return
-			}
 			kernel.BiPScore(s[lo:hi], mom[lo:hi], l.Theta[lo:hi], g[lo:hi], l.Mask[lo:hi], lr, float32(t.Config.Momentum), float32(1/t.Config.Gamma))
 		})
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // sortedMask selects by sorting: the definition that Select must meet.
-func sortedMask(scores [][]float32, k int) [][]float32 {
+func sortedMask(scores [][]float32, k int, key func(float32) float32) [][]float32 {
 	type at struct{ slice, i int }
 	var all []at
 	masks := make([][]float32, len(scores))
@@ -22,7 +22,7 @@ func sortedMask(scores [][]float32, k int) [][]float32 {
 	}
 	sort.SliceStable(all, func(a, b int) bool {
 		x, y := scores[all[a].slice][all[a].i], scores[all[b].slice][all[b].i]
-		return math.Abs(float64(x)) > math.Abs(float64(y))
+		return key(x) > key(y)
 	})
 	for _, p := range all[:k] {
 		masks[p.slice][p.i] = 1
@@ -34,22 +34,32 @@ func TestSelectExactly(t *testing.T) {
 	for _, threads := range []int{1, 3} {
 		pool := kernel.NewPool(threads)
 		rapid.Check(t, func(t *rapid.T) {
-			value := rapid.OneOf(
+			element := rapid.OneOf(
 				rapid.SampledFrom([]float32{0, 1, -1, 0.5, float32(math.Copysign(0, -1)), 1e-40, -1e-40, math.MaxFloat32, float32(math.Inf(-1))}),
 				rapid.Float32Range(-2, 2))
 			var scores, masks [][]float32
 			var lengths []int
 			total := 0
 			for n := rapid.IntRange(1, 4).Draw(t, "slices"); n > 0; n-- {
-				v := rapid.SliceOfN(value, 0, 60).Draw(t, "scores")
+				v := rapid.SliceOfN(element, 0, 60).Draw(t, "scores")
 				scores = append(scores, v)
 				masks = append(masks, make([]float32, len(v)))
 				lengths = append(lengths, len(v))
 				total += len(v)
 			}
 			k := rapid.IntRange(0, total).Draw(t, "k")
-			NewSelector(pool, lengths, magnitude).Select(scores, masks, k)
-			want := sortedMask(scores, k)
+			order, key := magnitude, func(v float32) float32 { return max(v, -v) }
+			if rapid.Bool().Draw(t, "by value") {
+				// −0 and +0 are equal for sorting and not for bits.
+				order, key = value, func(v float32) float32 { return v }
+				for _, s := range scores {
+					for i := range s {
+						s[i] += 0
+					}
+				}
+			}
+			NewSelector(pool, lengths, order).Select(scores, masks, k)
+			want := sortedMask(scores, k, key)
 			for s := range want {
 				for i := range want[s] {
 					if masks[s][i] != want[s][i] {

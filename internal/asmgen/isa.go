@@ -49,10 +49,9 @@ func (s isa) zero(c *build.Context, v reg.VecPhysical) {
 // masks is the vector masks for the valid lanes of a block: opmask registers
 // or, in AVX2, vectors.
 type masks struct {
-	s    isa
-	k    []reg.OpmaskPhysical
-	y    []reg.VecPhysical
-	full bool
+	s isa
+	k []reg.OpmaskPhysical
+	y []reg.VecPhysical
 }
 
 // laneMasks sets the masks for lanes (a register, overwritten) valid lanes.
@@ -102,24 +101,18 @@ func maskTable(c *build.Context) operand.Mem {
 
 // load reads vector v of a block, with zeros in the invalid lanes.
 func (m masks) load(c *build.Context, v int, from operand.Mem, to reg.VecPhysical) {
-	switch {
-	case m.full:
-		c.VMOVUPS(from, to)
-	case m.s.lanes == 16:
+	if m.s.lanes == 16 {
 		c.VMOVUPS_Z(from, m.k[v], to)
-	default:
+	} else {
 		c.VMASKMOVPS(from, m.y[v], to)
 	}
 }
 
 // store writes the valid lanes of vector v of a block.
 func (m masks) store(c *build.Context, v int, from reg.VecPhysical, to operand.Mem) {
-	switch {
-	case m.full:
-		c.VMOVUPS(from, to)
-	case m.s.lanes == 16:
+	if m.s.lanes == 16 {
 		c.VMOVUPS(from, m.k[v], to)
-	default:
+	} else {
 		c.VMASKMOVPS(from, m.y[v], to)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"log"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/pass"
@@ -30,9 +29,9 @@ func main() {
 	write(*dir, "batchnorm_asm", norms)
 }
 
-// write generates one file. args are placeholders in signatures: the types
-// *tileArgs and the like belong to the kernel package, which the generator
-// does not load; their fields are addressed by offset.
+// write generates one file. Parameters of the types in argTypes are declared as
+// *byte under a name of their own and renamed in the output: the types belong
+// to the kernel package, which the generator does not load.
 func write(dir, name string, generate func(c *build.Context)) {
 	c := build.NewContext()
 	c.ConstraintExpr("!purego")
@@ -54,9 +53,6 @@ func write(dir, name string, generate func(c *build.Context)) {
 		for _, t := range argTypes {
 			out = bytes.ReplaceAll(out, []byte("("+t.param+" *byte)"), []byte("(a *"+t.name+")"))
 			out = bytes.ReplaceAll(out, []byte(t.param+"+0(FP)"), []byte("a+0(FP)"))
-		}
-		if strings.HasSuffix(suffix, ".go") {
-			out = bytes.ReplaceAll(out, []byte("\n\npackage"), []byte("\n\npackage"))
 		}
 		if err := os.WriteFile(filepath.Join(dir, name+suffix), out, 0o644); err != nil {
 			log.Fatal(err)

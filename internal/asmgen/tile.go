@@ -52,15 +52,14 @@ type tile struct {
 	width, pixels, vectors int
 	depth                  bool
 
-	c      *build.Context
-	acc    []reg.VecPhysical
-	w      []reg.VecPhysical
-	spare  []reg.VecPhysical
-	ptr    []reg.GPPhysical
-	wp, k  reg.GPPhysical
-	x      reg.GPPhysical
-	local  map[string]operand.Mem
-	prefix string
+	c     *build.Context
+	acc   []reg.VecPhysical
+	w     []reg.VecPhysical
+	spare []reg.VecPhysical
+	ptr   []reg.GPPhysical
+	wp, k reg.GPPhysical
+	x     reg.GPPhysical
+	local map[string]operand.Mem
 }
 
 func (t tile) generate(c *build.Context) {

@@ -10,11 +10,12 @@ type stream struct {
 }
 
 // newStream starts a stream at part first of n.
-func newStream(s []float32, first, n int) stream { return stream{s, len(s) / n * first} }
+func newStream(s []float32, first, n int) stream { return stream{s, len(s) * first / n} }
 
-// advance prefetches up to part p of n and lead elements further.
+// advance prefetches up to part p of n and lead elements further. Small steps
+// let the lines arrive while the processor computes.
 func (f *stream) advance(p, n, lead int) {
-	to := min(len(f.s), len(f.s)/n*p+lead)
+	to := min(len(f.s), len(f.s)*p/n+lead)
 	if to > f.done {
 		prefetch(f.s[f.done:to])
 		f.done = to
@@ -56,10 +57,10 @@ func (pl *tilePlan) newDepthUnits() {
 func (pl *tilePlan) runDepth(u *unit, y, x, packed []float32, zero []float32, ep *Epilogue) {
 	xs, ys := groupOf(x, u.group, pl.inGroup), groupOf(y, u.group, pl.outGroup)
 	n := (pl.phases[0].table(u.rest).n + depthStep - 1) / depthStep
+	last := pl.blocks[len(pl.blocks)-1]
+	channels := last.out + last.lanes
 	sx, sy := newStream(xs, u.first, n), newStream(ys, u.first, n)
 	for step := u.first; step < u.first+u.n; step++ {
-		sx.advance(step+1, n, pl.lead)
-		sy.advance(step+2, n, 0)
 		for i := range pl.phases {
 			first := step * depthStep
 			un := unit{phase: i, group: u.group, rest: u.rest, first: first, n: min(depthStep, pl.phases[i].table(u.rest).n-first)}
@@ -67,6 +68,9 @@ func (pl *tilePlan) runDepth(u *unit, y, x, packed []float32, zero []float32, ep
 				continue
 			}
 			for b := range pl.blocks {
+				done := (step*len(pl.phases)+i)*len(pl.blocks) + b
+				sx.advance(done, n*len(pl.phases)*len(pl.blocks), pl.lead)
+				sy.advance(done, n*len(pl.phases)*len(pl.blocks), 2*depthStep*channels)
 				pl.tile(&un, b, y, x, packed, zero, ep)
 			}
 		}
@@ -88,9 +92,10 @@ func (g *gradPlan) runDepth(item *gradItem, first, last int, part, x, dy, zero [
 		xs, ds := groupOf(x, group, g.inGroup), groupOf(dy, group, g.outGroup)
 		sx, sd := newStream(xs, 0, n), newStream(ds, 0, n)
 		for f := 0; f < n; f += depthStep {
-			sx.advance(f+depthStep, n, g.lead)
-			sd.advance(f+2*depthStep, n, 0)
 			for i := range g.blocks {
+				done := f*len(g.blocks) + depthStep*i
+				sx.advance(done, n*len(g.blocks), g.lead)
+				sd.advance(done, n*len(g.blocks), 2*depthStep*g.s.C)
 				bl := &g.blocks[i]
 				depthGrad(&depthGradArgs{
 					x: &xs[bl.in], dy: &ds[bl.out], zero: &zero[0],
