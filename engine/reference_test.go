@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -8,7 +9,9 @@ import (
 	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/internal/onnxtest"
+	"github.com/onnxprune/onnxprune/onnxio"
 	"github.com/onnxprune/onnxprune/op"
+	"pgregory.net/rapid"
 )
 
 // interpreter runs a graph with the operators' float64 references: an
@@ -32,7 +35,7 @@ func array(t *op.Tensor) *op.Array {
 	return a
 }
 
-func newInterpreter(t *testing.T, g *graph.Graph, batch int, training bool) *interpreter {
+func newInterpreter(t judge, g *graph.Graph, batch int, training bool) *interpreter {
 	t.Helper()
 	free, err := g.FreeBatch(nil)
 	if err != nil {
@@ -93,12 +96,24 @@ func crossEntropy(y *op.Array, labels []int64) float64 {
 	return total / float64(len(labels))
 }
 
+// judge is what testing.T and rapid.T have in common.
+type judge interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
 // checkGraph compares a model's plans with the interpreter: the outputs in
 // inference, the loss in training, and every parameter's gradient with
 // finite differences in float64.
-func checkGraph(t *testing.T, b *onnxtest.Builder, batch, classes int, inputShapes ...[]int) {
+func checkGraph(t judge, data []byte, batch, classes int, inputShapes ...[]int) {
 	t.Helper()
-	g, err := graph.New(b.Model(t), "test.onnx")
+	m, err := onnxio.LoadBytes("test.onnx", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := graph.New(m, "test.onnx")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +292,54 @@ func TestGraphsAgainstReference(t *testing.T) {
 			b := onnxtest.New(14, 11)
 			shapes := cases[name](b)
 			classes := 3
-			checkGraph(t, b, 2, classes, shapes...)
+			checkGraph(t, b.Bytes(t), 2, classes, shapes...)
 		})
 	}
+}
+
+// TestRandomGraphs draws small networks of every kind of connection and checks their
+// plans as TestGraphsAgainstReference does.
+func TestRandomGraphs(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		b := onnxtest.New(14, rapid.Uint64Range(0, 1000).Draw(r, "seed"))
+		c := rapid.IntRange(1, 3).Draw(r, "channels")
+		h, w := rapid.IntRange(3, 6).Draw(r, "height"), rapid.IntRange(3, 6).Draw(r, "width")
+		in := []int{c, h, w}
+		x := b.Input("x", -1, int64(c), int64(h), int64(w))
+		for i := rapid.IntRange(1, 4).Draw(r, "blocks"); i > 0; i-- {
+			name := fmt.Sprintf("b%d", i)
+			switch rapid.SampledFrom([]string{"conv", "residual", "concat", "gate", "pool", "act", "twice"}).Draw(r, name) {
+			case "conv":
+				out := rapid.IntRange(1, 5).Draw(r, name+" filters")
+				x, c = b.ConvBlock(x, name, c, out, rapid.SampledFrom([]int{1, 3}).Draw(r, name+" kernel"), 1), out
+			case "residual":
+				x = residual(b, x, name, c, c, 1)
+			case "concat":
+				y := b.ConvBlock(x, name, c, 2, 1, 1)
+				x, c = b.Node("Concat", name+".cat", []string{x, y, x}, "axis", 1), 2*c+2
+			case "gate":
+				g := b.Node("GlobalAveragePool", name+".gap", []string{x})
+				g = b.Node("Conv", name+".fc", []string{g, b.Weight(name+".w", 0.7, c, c, 1, 1), b.Weight(name+".b", 0.5, c)})
+				x = b.Node("Mul", name+".mul", []string{x, b.Node("Sigmoid", name+".sig", []string{g})})
+			case "pool":
+				if h < 2 || w < 2 {
+					continue
+				}
+				kind := rapid.SampledFrom([]string{"MaxPool", "AveragePool"}).Draw(r, name+" kind")
+				x = b.Node(kind, name+".pool", []string{x}, "kernel_shape", []int64{2, 2}, "strides", []int64{1, 1})
+				h, w = h-1, w-1
+			case "act":
+				kind := rapid.SampledFrom([]string{"Tanh", "HardSwish", "Sigmoid", "Softplus"}).Draw(r, name+" kind")
+				x = b.Node(kind, name+".act", []string{x})
+			case "twice":
+				x = b.Node("Mul", name+".sq", []string{x, x})
+			}
+		}
+		head(b, x, c, 3)
+		data, err := b.Proto.Marshal()
+		if err != nil {
+			r.Fatal(err)
+		}
+		checkGraph(r, data, 2, 3, in)
+	})
 }

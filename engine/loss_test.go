@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/onnxprune/onnxprune/op"
+)
+
+// TestLossGradients compares every loss's gradient with finite differences.
+func TestLossGradients(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	values := func(n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+		}
+		return v
+	}
+	cases := []struct {
+		name   string
+		loss   Loss
+		shape  []int
+		target *Target
+	}{
+		{"cross-entropy", CrossEntropy{}, []int{3, 5}, &Target{Labels: []int64{4, 0, 2}}},
+		{"cross-entropy per position", CrossEntropy{}, []int{2, 3, 2, 2}, &Target{Labels: []int64{0, 1, 2, 0, 1, 2, 1, 1}}},
+		{"mean squared error", MeanSquaredError{}, []int{2, 3, 2}, &Target{Values: values(12)}},
+		{"distillation", Distillation{Temperature: 4}, []int{3, 5}, &Target{Values: values(15)}},
+		{"distillation with labels", Distillation{Temperature: 2, LabelWeight: 0.3}, []int{3, 5}, &Target{Values: values(15), Labels: []int64{1, 1, 4}}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			n := op.Size(c.shape)
+			y, dy := op.Floats(values(n), c.shape...), op.New(op.Float, c.shape...)
+			if _, err := c.loss.Eval(y, c.target, dy); err != nil {
+				t.Fatal(err)
+			}
+			for i := range y.F {
+				const h = 1.0 / 256
+				old := y.F[i]
+				y.F[i] = old + h
+				up, _ := c.loss.Eval(y, c.target, nil)
+				y.F[i] = old - h
+				down, _ := c.loss.Eval(y, c.target, nil)
+				y.F[i] = old
+				if num := (up - down) / (2 * h); math.Abs(num-float64(dy.F[i])) > 2e-5 {
+					t.Errorf("gradient %d is %v, finite difference %v", i, dy.F[i], num)
+				}
+			}
+		})
+	}
+}
+
+func TestLossValues(t *testing.T) {
+	y := op.Floats([]float32{0, 0, 0, 0}, 1, 4)
+	l, err := CrossEntropy{}.Eval(y, &Target{Labels: []int64{2}}, nil)
+	if err != nil || math.Abs(l-math.Log(4)) > 1e-12 {
+		t.Errorf("cross-entropy of a uniform output is %v, %v; want log 4", l, err)
+	}
+	big := op.Floats([]float32{1e30, 0}, 1, 2)
+	if l, err := (CrossEntropy{}).Eval(big, &Target{Labels: []int64{0}}, nil); err != nil || l != 0 {
+		t.Errorf("cross-entropy of a sure and right output is %v, %v", l, err)
+	}
+	same := op.Floats([]float32{1, -2, 3}, 1, 3)
+	if l, err := (Distillation{Temperature: 3}).Eval(same, &Target{Values: same.F}, nil); err != nil || math.Abs(l) > 1e-12 {
+		t.Errorf("distillation from itself is %v, %v", l, err)
+	}
+	for _, labels := range [][]int64{{-1}, {4}} {
+		if _, err := (CrossEntropy{}).Eval(y, &Target{Labels: labels}, nil); err == nil || !strings.Contains(err.Error(), "is outside [0,4)") {
+			t.Errorf("label %d: error is %v", labels[0], err)
+		}
+	}
+}
