@@ -124,7 +124,10 @@ func (c *compiler) unknownInput(n *graph.Node) string {
 			return ""
 		}
 	}
-	return "needs a value that is computed at run time to know its output shape"
+	if v := c.shapes.Needs[n]; v != nil {
+		return fmt.Sprintf("input %q must be a constant, here it depends on data", v.Name)
+	}
+	return "needs a value that is known at run time only"
 }
 
 // needed marks the nodes that the outputs depend on.

@@ -39,11 +39,10 @@ func (c *compiler) needGradients() error {
 			if o == nil || !reach[o] || !o.t.Type.IsFloat() {
 				continue
 			}
-			o.wants = ok
 			if !ok {
 				errs = append(errs, fmt.Errorf("%s: the operator has no gradient", i.title))
-				break
 			}
+			ok, o.wants = true, true
 		}
 	}
 	if len(errs) > 0 {

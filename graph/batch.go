@@ -35,6 +35,9 @@ func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(ref.Problems) > 0 {
+		return g, nil // wrong at any batch size: inference says so
+	}
 	if own == 0 {
 		free, err := g.Infer(Binding{Batch: probe, Dims: dims})
 		if err != nil {

@@ -27,6 +27,9 @@ type Shapes struct {
 	Problems []error
 	// Unknown are nodes whose operator, or a value they need, is not known.
 	Unknown []*Node
+	// Needs names, for nodes in Unknown that want an input to be constant, that
+	// input.
+	Needs map[*Node]*Value
 }
 
 // foldLimit is the largest result, in elements, that constant folding makes
@@ -114,6 +117,12 @@ func (g *Graph) inferNode(s *Shapes, n *Node, trained map[*Value]bool) {
 	}
 	out, err := o.Infer(in)
 	if need := (op.NeedConst{}); errors.As(err, &need) {
+		if need.Input < len(n.In) {
+			if s.Needs == nil {
+				s.Needs = map[*Node]*Value{}
+			}
+			s.Needs[n] = n.In[need.Input]
+		}
 		s.Unknown = append(s.Unknown, n)
 		return
 	}

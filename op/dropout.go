@@ -3,7 +3,8 @@ package op
 import "fmt"
 
 // dropout is y = x, the meaning of Dropout in inference, in any layout; the
-// optional mask is all ones. Ratio, seed and training_mode have no effect.
+// optional mask is all ones. A true training_mode, which drops values at random,
+// is accepted with ratio 0 only.
 // https://onnx.ai/onnx/operators/onnx__Dropout.html
 type dropout struct {
 	view
@@ -39,7 +40,8 @@ func init() {
 			{In: []Arg{Rand(2, 3, 5, 7)}},
 			{Name: "mask", Outputs: 2, In: []Arg{Rand(2, 3, 5), Const(Scalar(0.5)), None()}},
 			{Name: "float mask", Opset: 7, Attrs: Attrs{"ratio": FloatAttr(0.3)}, Outputs: 2, In: []Arg{Const(New(Float, 3, 5))}},
-			{Name: "training mode", In: []Arg{Rand(3, 5), None(), Const(&Tensor{Type: Bool, Shape: []int{}, I: []int64{1}})}},
+			{Name: "training mode", Outputs: 2, In: []Arg{Rand(3, 5), Const(Scalar(0)), Const(&Tensor{Type: Bool, Shape: []int{}, I: []int64{1}})}},
+			{Name: "inference mode", In: []Arg{Rand(3, 5), Const(Scalar(0.75)), Const(&Tensor{Type: Bool, Shape: []int{}, I: []int64{0}})}},
 		},
 	})
 }
@@ -51,6 +53,9 @@ func (o *dropout) Infer(in []*Tensor) ([]*Tensor, error) {
 	if err := wantFloats(in[:1]); err != nil {
 		return nil, err
 	}
+	if err := keepsAll(in); err != nil {
+		return nil, err
+	}
 	out := []*Tensor{Info(in[0].Type, in[0].Shape...)}
 	if o.outputs == 2 {
 		t := o.mask
@@ -60,6 +65,35 @@ func (o *dropout) Infer(in []*Tensor) ([]*Tensor, error) {
 		out = append(out, Info(t, in[0].Shape...))
 	}
 	return out, nil
+}
+
+// keepsAll refuses a training_mode and a ratio that drop values.
+func keepsAll(in []*Tensor) error {
+	if !hasInput(in, 2) {
+		return nil
+	}
+	switch mode := in[2]; {
+	case mode.Type != Bool || mode.Size() != 1:
+		return fmt.Errorf("input 2 (training_mode) is %s %s, wants one bool", mode.Type, ShapeString(mode.Shape))
+	case !mode.IsConst():
+		return NeedConst{2}
+	case mode.I[0] == 0:
+		return nil
+	}
+	ratio := float32(0.5)
+	if r := in[1]; r != nil {
+		switch {
+		case !r.Type.IsFloat() || r.Size() != 1:
+			return fmt.Errorf("input 1 (ratio) is %s %s, wants one float", r.Type, ShapeString(r.Shape))
+		case !r.IsConst():
+			return NeedConst{1}
+		}
+		ratio = r.F[0]
+	}
+	if ratio != 0 {
+		return fmt.Errorf("training_mode is true with ratio %g, values dropped at random are not supported: wants training_mode false\nhint: export the model in eval mode; with PyTorch, model.eval() and TrainingMode.PRESERVE", ratio)
+	}
+	return nil
 }
 
 func (o *dropout) Forward(c *Context, in, out []*Tensor) error {

@@ -13,6 +13,7 @@ import (
 func TestRefusals(t *testing.T) {
 	f := func(shape ...int) *Tensor { return Info(Float, shape...) }
 	in := func(t ...*Tensor) []*Tensor { return t }
+	yes := &Tensor{Type: Bool, Shape: []int{}, I: []int64{1}}
 	norm := func(x *Tensor, c int) []*Tensor { return in(x, f(c), f(c), f(c), f(c)) }
 	for _, c := range []struct {
 		name  string
@@ -56,6 +57,11 @@ func TestRefusals(t *testing.T) {
 		{"MatMul", 13, nil, in(f(), f(3)), "wants at least rank 1"},
 		{"Softmax", 13, Attrs{"axis": IntAttr(math.MinInt64)}, in(f(2, 3)), "out of range"},
 		{"Softmax", 13, nil, in(f()), "out of range for rank 0"},
+		{"Dropout", 13, nil, in(f(2, 3), nil, yes), "training_mode is true with ratio 0.5"},
+		{"Dropout", 13, nil, in(f(2, 3), Scalar(0.25), yes), "training_mode is true with ratio 0.25"},
+		{"Dropout", 13, nil, in(f(2, 3), f(), yes), "input 1 must be a constant"},
+		{"Dropout", 13, nil, in(f(2, 3), nil, Info(Bool)), "input 2 must be a constant"},
+		{"Dropout", 13, nil, in(f(2, 3), nil, f()), "input 2 (training_mode) is float"},
 		{"PRelu", 16, nil, in(f(2, 3), f(4, 2, 3)), "slope has shape [4,2,3]"},
 	} {
 		o, err := Lookup("", c.name).Make(Node{Type: c.name, Opset: c.opset, Attrs: c.attrs, Outputs: 1})

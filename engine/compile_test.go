@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/internal/onnxtest"
+)
+
+// TestCompileErrors: what cannot be compiled is said with file and node, all nodes
+// of a kind at once.
+func TestCompileErrors(t *testing.T) {
+	cases := []struct {
+		name  string
+		train bool
+		make  func(b *onnxtest.Builder)
+		want  []string
+		not   string
+	}{
+		{"unknown operators are listed together", false, func(b *onnxtest.Builder) {
+			b.Node("Swirl", "s1", []string{b.Input("x", -1, 4)})
+			b.Node("Twirl", "s2", []string{"x"})
+			b.Node("Add", "y", []string{"s1", "s2"})
+			b.Output("y", -1, 4)
+		}, []string{`test.onnx: node "s1" (Swirl): the operator is not supported`, `test.onnx: node "s2" (Twirl): the operator is not supported`, "hint: onnxprune ops"}, `node "y"`},
+		{"contradiction at any batch size", false, func(b *onnxtest.Builder) {
+			b.Node("Conv", "y", []string{b.Input("x", -1, 3, 8, 8), b.Weight("w", 1, 4, 5, 3, 3)})
+			b.Output("y", -1, 4, 6, 6)
+		}, []string{`test.onnx: node "y" (Conv): `}, "fixes its batch size"},
+		{"value known at run time only", false, func(b *onnxtest.Builder) {
+			n := b.Node("Cast", "n", []string{b.Input("x", -1, 2)}, "to", 7)
+			r := b.Node("Reshape", "flat", []string{n, b.Ints("minus", -1)})
+			b.Node("Reshape", "y", []string{"x", r})
+			b.Output("y", -1, 2)
+		}, []string{`node "y" (Reshape): input "flat" must be a constant, here it depends on data`}, ""},
+		{"operators without gradient are listed together", true, func(b *onnxtest.Builder) {
+			x := b.Node("MatMul", "m", []string{b.Input("x", -1, 4), b.Weight("w", 1, 4, 4)})
+			x = b.Node("CumSum", "c1", []string{x, b.Ints("axis", 1)})
+			x = b.Node("CumSum", "c2", []string{x, "axis"})
+			b.Node("MatMul", "y", []string{x, b.Weight("v", 1, 4, 3)})
+			b.Output("y", -1, 3)
+		}, []string{`node "c1" (CumSum): the operator has no gradient`, `node "c2" (CumSum): the operator has no gradient`, "hint: without --data"}, ""},
+		{"nothing to train", true, func(b *onnxtest.Builder) {
+			b.Node("Relu", "y", []string{b.Input("x", -1, 4)})
+			b.Output("y", -1, 4)
+		}, []string{`output 0 "y" depends on no weight that can be trained`}, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			b := onnxtest.New(14, 1)
+			c.make(b)
+			g, err := graph.New(b.Model(t), "test.onnx")
+			if err != nil {
+				t.Fatal(err)
+			}
+			opt := Options{Batch: 2}
+			if c.train {
+				opt.Loss = CrossEntropy{}
+			}
+			_, err = Compile(g, NewState(g), opt)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, w := range c.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("error is\n%v\nand lacks %s", err, w)
+				}
+			}
+			if c.not != "" && strings.Contains(err.Error(), c.not) {
+				t.Errorf("error is\n%v\nand has %s", err, c.not)
+			}
+		})
+	}
+}
