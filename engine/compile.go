@@ -68,7 +68,7 @@ func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
 		opt.Pool = kernel.NewPool(1)
 	}
 	c := &compiler{g: free, state: state, opt: opt, roles: free.Roles()}
-	if c.shapes, err = free.Infer(graph.Binding{Batch: opt.Batch, Dims: opt.Dims}); err != nil {
+	if c.shapes, err = free.Infer(graph.Binding{Batch: opt.Batch, Dims: opt.Dims, Training: opt.Loss != nil}); err != nil {
 		return nil, err
 	}
 	if err := c.runnable(); err != nil {

@@ -14,6 +14,8 @@ type Binding struct {
 	Batch int
 	// Dims gives sizes to symbols.
 	Dims map[string]int
+	// Training makes operators for a plan that trains.
+	Training bool
 }
 
 // Shapes are the results of inference at one binding.
@@ -30,6 +32,8 @@ type Shapes struct {
 	// Needs names, for nodes in Unknown that want an input to be constant, that
 	// input.
 	Needs map[*Node]*Value
+
+	training bool
 }
 
 // foldLimit is the largest result, in elements, that constant folding makes
@@ -66,7 +70,7 @@ func (b Binding) InputShape(v *Value) ([]int, error) {
 // for inputs whose shape is open; contradictions within the graph are in
 // Shapes.Problems.
 func (g *Graph) Infer(b Binding) (*Shapes, error) {
-	s := &Shapes{Of: make([]*op.Tensor, len(g.Values)), Ops: make([]op.Op, len(g.Nodes))}
+	s := &Shapes{Of: make([]*op.Tensor, len(g.Values)), Ops: make([]op.Op, len(g.Nodes)), training: b.Training}
 	for _, v := range g.Inputs {
 		shape, err := b.InputShape(v)
 		if err != nil {
@@ -107,7 +111,7 @@ func (g *Graph) inferNode(s *Shapes, n *Node, trained map[*Value]bool) {
 		fixed = fixed && !trained[v]
 		size += in[i].Size()
 	}
-	o, err := n.make()
+	o, err := n.make(s.training)
 	if err != nil {
 		s.Problems = append(s.Problems, fmt.Errorf("%s: %s: %w", g.Name, n, err))
 		return
@@ -178,10 +182,10 @@ func fold(o op.Op, in, out []*op.Tensor) {
 }
 
 // make reads the node's attributes into an operator.
-func (n *Node) make() (op.Op, error) {
+func (n *Node) make(training bool) (op.Op, error) {
 	present := make([]bool, len(n.In))
 	for i, v := range n.In {
 		present[i] = v != nil
 	}
-	return n.Def.Make(op.Node{Type: n.Type, Opset: n.Opset, Attrs: n.Attrs, Inputs: present, Outputs: len(n.Out)})
+	return n.Def.Make(op.Node{Type: n.Type, Opset: n.Opset, Attrs: n.Attrs, Inputs: present, Outputs: len(n.Out), Training: training})
 }
