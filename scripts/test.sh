@@ -34,7 +34,7 @@ done
 
 run_tests() {
 	local status=0
-	CGO_ENABLED=$cgo go test -json -timeout "$timeout" ./... || status=1
+	CGO_ENABLED=$cgo go test -json -timeout "$timeout" ./... ./testdata/glyphs || status=1
 	if ((${#purego[@]})); then
 		# The judge needs cgo and has had its turn above, so here it may skip.
 		CI='' CGO_ENABLED=0 go test -json -timeout "$timeout" -tags purego "${purego[@]}" || status=1
