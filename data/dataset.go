@@ -136,6 +136,9 @@ func Open(dir string, inputs []InputSpec, opts Options) (*Dataset, error) {
 	}
 	d := &Dataset{dir: dir, meta: meta, live: map[*Batches]struct{}{}}
 	d.classes = opts.Classes
+	if n := len(meta.Classes); opts.Classes > 0 && n > opts.Classes {
+		return nil, fmt.Errorf("%s: %s names %d classes, the model has %d", dir, MetaFile, n, opts.Classes)
+	}
 	if n := len(meta.Classes); n > 0 && (d.classes == 0 || n < d.classes) {
 		d.classes = n
 	}

@@ -74,6 +74,13 @@ func TestOpenErrors(t *testing.T) {
 	}{
 		{name: "empty directory", make: func(*testing.T, string) {},
 			want: []string{"no shards: found no NPY files, want input-00000.npy"}},
+		{name: "more classes than the model", opts: Options{Classes: 2}, make: func(t *testing.T, dir string) {
+			inputs(t, dir, 2)
+			writeShard(t, dir, "label-00000.npy", []int{2}, count[int64](2))
+			if err := WriteMeta(dir, Meta{Classes: []string{"a", "b", "c"}}); err != nil {
+				t.Fatal(err)
+			}
+		}, want: []string{"dataset.json names 3 classes, the model has 2"}},
 		{name: "other names", make: func(t *testing.T, dir string) { writeShard(t, dir, "images.npy", []int{1}, count[uint8](1)) },
 			want: []string{"found images.npy, want input-00000.npy"}},
 		{name: "no label shards", make: func(t *testing.T, dir string) { inputs(t, dir, 2, 3) },

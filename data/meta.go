@@ -82,6 +82,9 @@ func usable(v float64) bool {
 // ReadMeta reads dir/dataset.json; without that file it returns the zero Meta.
 func ReadMeta(dir string) (Meta, error) {
 	path := filepath.Join(dir, MetaFile)
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return Meta{}, fmt.Errorf("%s: not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return Meta{}, nil

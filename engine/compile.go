@@ -59,7 +59,10 @@ type compiler struct {
 func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
 	free, err := g.FreeBatch(opt.Dims)
 	if err != nil {
-		return nil, err
+		if own := g.FixedBatch(); own > 0 && own != opt.Batch {
+			return nil, err
+		}
+		free = g
 	}
 	if opt.Batch <= 0 {
 		return nil, fmt.Errorf("batch size %d, wants at least 1", opt.Batch)
@@ -74,7 +77,7 @@ func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
 	if err := c.runnable(); err != nil {
 		return nil, err
 	}
-	c.plan = &Plan{Batch: opt.Batch, loss: opt.Loss, grads: map[string]*op.Tensor{}}
+	c.plan = &Plan{Name: g.Name, Batch: opt.Batch, loss: opt.Loss, grads: map[string]*op.Tensor{}}
 	c.plan.ctx = op.Context{Pool: opt.Pool, Training: opt.Loss != nil, FreezeNorm: opt.FreezeNorm}
 	c.build()
 	if !opt.NoFusion {
@@ -84,6 +87,9 @@ func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
 		return nil, err
 	}
 	if opt.Loss != nil {
+		if err := c.plan.checkRows(c.loss.t); err != nil {
+			return nil, err
+		}
 		if err := c.needGradients(); err != nil {
 			return nil, err
 		}

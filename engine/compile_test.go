@@ -45,6 +45,19 @@ func TestCompileErrors(t *testing.T) {
 			b.Node("Relu", "y", []string{b.Input("x", -1, 4)})
 			b.Output("y", -1, 4)
 		}, []string{`output 0 "y" depends on no weight that can be trained`}, ""},
+		{"a value larger than memory", false, func(b *onnxtest.Builder) {
+			c := b.Node("ConstantOfShape", "c", []string{b.Ints("s", 1<<39)})
+			b.Node("Add", "y", []string{b.Input("x", -1, 4), b.Node("ReduceSum", "r", []string{c}, "keepdims", 1)})
+			b.Output("y", -1, 4)
+		}, []string{`test.onnx: node "c" (ConstantOfShape): a value of shape [549755813888] at batch size 2 needs 2048.0 GiB, the machine has `}, ""},
+		{"a batch larger than memory", false, func(b *onnxtest.Builder) {
+			b.Node("Relu", "y", []string{b.Input("x", -1, 1<<29)})
+			b.Output("y", -1, 1<<29)
+		}, []string{`test.onnx: `, ` GiB, the machine has `}, ""},
+		{"a loss without rows of samples", true, func(b *onnxtest.Builder) {
+			b.Node("Transpose", "y", []string{b.Node("MatMul", "m", []string{b.Input("x", -1, 4), b.Weight("w", 1, 4, 3)})}, "perm", []int64{1, 0})
+			b.Output("y", 3, -1)
+		}, []string{`test.onnx: output 0 has shape [3,2] at batch size 2, a loss wants one row per sample`}, ""},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -55,6 +68,9 @@ func TestCompileErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 			opt := Options{Batch: 2}
+			if c.name == "a batch larger than memory" {
+				opt.Batch = 1000
+			}
 			if c.train {
 				opt.Loss = CrossEntropy{}
 			}
@@ -71,5 +87,42 @@ func TestCompileErrors(t *testing.T) {
 				t.Errorf("error is\n%v\nand has %s", err, c.not)
 			}
 		})
+	}
+}
+
+// A model that is bound to its batch size runs at that one.
+func TestCompileAtOwnBatch(t *testing.T) {
+	b := onnxtest.New(14, 1)
+	b.Node("Add", "y", []string{b.Input("x", 3, 4), b.Weight("w", 1, 3, 4)})
+	b.Output("y", 3, 4)
+	g, err := graph.New(b.Model(t), "test.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Compile(g, NewState(g), Options{Batch: 3}); err != nil {
+		t.Error(err)
+	}
+	_, err = Compile(g, NewState(g), Options{Batch: 2})
+	if err == nil || !strings.Contains(err.Error(), "test.onnx: the file fixes its batch size at 3") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What a loss cannot score is an error, not a crash.
+func TestCheckScored(t *testing.T) {
+	b := onnxtest.New(14, 1)
+	b.Input("x", -1, 4)
+	b.Weight("w", 1, 3, 4)
+	b.Output("w", 3, 4)
+	g, err := graph.New(b.Model(t), "test.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Compile(g, NewState(g), Options{Batch: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.CheckScored(CrossEntropy{}); err == nil || !strings.Contains(err.Error(), "test.onnx: output 0 has shape [3,4] at batch size 2") {
+		t.Errorf("error %v", err)
 	}
 }

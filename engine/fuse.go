@@ -7,7 +7,7 @@ import (
 )
 
 // fuse joins calls that run faster as one: in training BatchNormalization with a
-// following Add and Relu; in inference Conv with BatchNormalization, Add, Relu
+// following Add, Relu or Clip; in inference Conv with BatchNormalization, Add, Relu
 // or Clip.
 func (c *compiler) fuse() {
 	users := map[*value][]*inst{}
@@ -134,13 +134,11 @@ func (f *fuser) norm(bn *inst) {
 		out = add.out[0]
 		parts = append(parts, add)
 	}
-	relu := 0
-	if r := f.next(out, "Relu"); r != nil {
-		relu = 1
-		out = r.out[0]
-		parts = append(parts, r)
+	attrs := op.Attrs{}
+	if act := f.activation(out, attrs); act != nil {
+		out = act.out[0]
+		parts = append(parts, act)
 	}
-	attrs := op.Attrs{"relu": op.IntAttr(relu)}
 	for _, name := range []string{"epsilon", "momentum"} {
 		if a, ok := bn.attrs[name]; ok {
 			attrs[name] = a
@@ -176,16 +174,9 @@ func (f *fuser) conv(conv *inst) {
 	for k, a := range conv.attrs {
 		attrs[k] = a
 	}
-	if r := f.next(out, "Relu"); r != nil {
-		attrs["min"], attrs["max"] = op.FloatAttr(0), op.FloatAttr(float32(math.Inf(1)))
-		out = r.out[0]
-		parts = append(parts, r)
-	} else if r := f.next(out, "Clip"); r != nil {
-		if lo, hi, ok := clipRange(r); ok {
-			attrs["min"], attrs["max"] = op.FloatAttr(lo), op.FloatAttr(hi)
-			out = r.out[0]
-			parts = append(parts, r)
-		}
+	if act := f.activation(out, attrs); act != nil {
+		out = act.out[0]
+		parts = append(parts, act)
 	}
 	if len(parts) == 1 {
 		return
@@ -196,6 +187,22 @@ func (f *fuser) conv(conv *inst) {
 			f.before[conv] = folded
 		}
 	}
+}
+
+// activation returns the Relu or Clip that reads v, and puts its range into
+// attrs.
+func (f *fuser) activation(v *value, attrs op.Attrs) *inst {
+	if r := f.next(v, "Relu"); r != nil {
+		attrs["min"] = op.FloatAttr(0)
+		return r
+	}
+	if r := f.next(v, "Clip"); r != nil {
+		if lo, hi, ok := clipRange(r); ok {
+			attrs["min"], attrs["max"] = op.FloatAttr(lo), op.FloatAttr(hi)
+			return r
+		}
+	}
+	return nil
 }
 
 func clipRange(i *inst) (lo, hi float32, ok bool) {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"sort"
 	"unsafe"
 
@@ -54,6 +55,9 @@ func place(all []*storage) int {
 	}
 	return total
 }
+
+// gibibytes writes a number of bytes for people.
+func gibibytes(n int) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }
 
 // bind gives the tensors of every storage their elements.
 func bind(all []*storage, arena []float32) {

@@ -26,6 +26,8 @@ type Options struct {
 
 // Plan is a compiled graph: calls in order, on buffers placed in one arena.
 type Plan struct {
+	// Name is that of the graph, as errors show it.
+	Name     string
 	Batch    int
 	Inputs   []*op.Tensor
 	Outputs  []*op.Tensor
@@ -71,8 +73,11 @@ func (p *Plan) Step(target *Target) (float64, error) {
 		return 0, err
 	}
 	loss, err := p.loss.Eval(p.logits, target, p.dlogits)
-	if err != nil || math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return loss, err
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", p.Name, err)
+	}
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return loss, nil
 	}
 	for i := range p.backward {
 		if err := p.backward[i].run(&p.ctx, true); err != nil {
@@ -114,6 +119,20 @@ func (p *Plan) Scored(l Loss) *op.Tensor {
 		return p.logits
 	}
 	return p.Outputs[0]
+}
+
+// CheckScored reports a tensor that no loss can read: one that does not hold one row
+// of floats per sample.
+func (p *Plan) CheckScored(l Loss) error { return p.checkRows(p.Scored(l)) }
+
+func (p *Plan) checkRows(y *op.Tensor) error {
+	if !y.Type.IsFloat() {
+		return fmt.Errorf("%s: output 0 is of type %s, a loss wants a float type", p.Name, y.Type)
+	}
+	if y.Rank() == 0 || y.Shape[0] != p.Batch {
+		return fmt.Errorf("%s: output 0 has shape %s at batch size %d, a loss wants one row per sample", p.Name, op.ShapeString(y.Shape), p.Batch)
+	}
+	return nil
 }
 
 // ArenaBytes is the memory for activations, gradients and workspace, in bytes.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/op"
 )
 
@@ -60,6 +59,7 @@ type scheduler struct {
 	stores []*storage
 	now    int
 	grads  map[string]bool // written parameter gradients
+	ints   int             // bytes of integer values
 }
 
 func (s *scheduler) storage(size int) *storage {
@@ -71,9 +71,10 @@ func (s *scheduler) storage(size int) *storage {
 // schedule emits the calls and places the buffers.
 func (c *compiler) schedule() error {
 	s := &scheduler{c: c, grads: map[string]bool{}}
-	for k := range c.g.Inputs {
-		v := c.values[c.g.Inputs[k].Index]
-		s.own(v)
+	for _, in := range c.g.Inputs {
+		if err := s.own(c.values[in.Index], fmt.Sprintf("%s: input %q", c.g.Name, in.Name)); err != nil {
+			return err
+		}
 	}
 	for _, i := range c.insts {
 		s.now++
@@ -102,7 +103,11 @@ func (c *compiler) schedule() error {
 	for _, in := range c.g.Inputs {
 		c.values[in.Index].store.touch(s.now)
 	}
-	c.plan.arena = alignedFloats(place(s.stores))
+	arena := place(s.stores)
+	if need := 4*(arena+c.plan.work) + s.ints; need > memoryLimit() {
+		return fmt.Errorf("%s: a plan for batch size %d needs %s, the machine has %s\nhint: try a smaller --batch", c.g.Name, c.opt.Batch, gibibytes(need), gibibytes(memoryLimit()))
+	}
+	c.plan.arena = alignedFloats(arena)
 	bind(s.stores, c.plan.arena)
 	c.plan.ctx.Workspace = alignedFloats(c.plan.work)
 	for _, name := range c.state.Names() {
@@ -113,14 +118,24 @@ func (c *compiler) schedule() error {
 	return nil
 }
 
-// own gives a value its buffer.
-func (s *scheduler) own(v *value) {
+// own gives a value its buffer. The error, which starts with title, is for a value
+// that no machine of this size can hold.
+func (s *scheduler) own(v *value, title string) error {
+	need, limit := 4*v.t.Size(), memoryLimit()
+	if !v.t.Type.IsFloat() {
+		s.ints += 2 * need
+		need = s.ints
+	}
+	if need > limit {
+		return fmt.Errorf("%s: a value of shape %s at batch size %d needs %s, the machine has %s", title, op.ShapeString(v.t.Shape), s.c.opt.Batch, gibibytes(need), gibibytes(limit))
+	}
 	if v.t.Type.IsFloat() {
 		v.store = s.storage(v.t.Size())
 		v.store.tensors = append(v.store.tensors, v.t)
 	} else {
 		v.t.Alloc()
 	}
+	return nil
 }
 
 func (s *scheduler) forward(i *inst) error {
@@ -136,7 +151,9 @@ func (s *scheduler) forward(i *inst) error {
 			v.store = i.in[0].store
 			v.store.tensors = append(v.store.tensors, v.t)
 		case !v.constant:
-			s.own(v)
+			if err := s.own(v, i.title); err != nil {
+				return err
+			}
 		}
 	}
 	i.view = shared
@@ -213,7 +230,7 @@ func (s *scheduler) backward(i *inst) {
 			part.tensors = append(part.tensors, tmp)
 			din[k] = tmp
 			sums = append(sums, call{title: i.title + ": sum of gradients", plain: func(c *op.Context) {
-				c.Parallel(len(total.F), 1, func(lo, hi int) { kernel.Add(total.F[lo:hi], total.F[lo:hi], tmp.F[lo:hi]) })
+				op.AddTo(c, total, tmp)
 			}})
 		}
 	}

@@ -49,18 +49,13 @@ func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
 	}
 	c := g.clone()
 	trained := c.trainedValues()
-	s := &Shapes{Of: make([]*op.Tensor, len(c.Values)), Ops: make([]op.Op, len(c.Nodes))}
+	s := c.newShapes()
 	for _, v := range c.Inputs {
 		shape, err := Binding{Batch: probe, Dims: dims}.InputShape(v)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", g.Name, err)
 		}
 		s.Of[v.Index] = op.Info(v.Type, shape...)
-	}
-	for _, v := range c.Values {
-		if v.FromInit {
-			s.Of[v.Index] = v.Init
-		}
 	}
 	var nodes []*Node
 	for _, n := range c.Nodes {
@@ -95,7 +90,7 @@ func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
 	}
 	c.link()
 	if len(s.Problems) > 0 {
-		return nil, fmt.Errorf("the file fixes its batch size at %d and cannot be run at another:\n%w", base, errors.Join(s.Problems...))
+		return nil, fmt.Errorf("%s: the file fixes its batch size at %d and cannot be run at another:\n%w", g.Name, base, errors.Join(s.Problems...))
 	}
 	return c, nil
 }
@@ -145,7 +140,7 @@ func batchAxis(a, b *op.Tensor) int {
 
 // releaseReshape puts -1 where the batch goes and sizes elsewhere.
 func (g *Graph) releaseReshape(n *Node, ref, s *Shapes, base int) {
-	if len(n.In) != 2 || n.In[0] == nil || n.In[1] == nil || n.Out[0] == nil {
+	if len(n.In) != 2 || len(n.Out) != 1 || n.In[0] == nil || n.In[1] == nil || n.Out[0] == nil {
 		return
 	}
 	in0, in1 := ref.Of[n.In[0].Index], s.Of[n.In[0].Index]
@@ -180,6 +175,9 @@ func (g *Graph) releaseReshape(n *Node, ref, s *Shapes, base int) {
 
 // releaseConcat repeats constants along the batch axis of their neighbours.
 func (g *Graph) releaseConcat(n *Node, ref, s *Shapes) []*Node {
+	if len(n.Out) != 1 || n.Out[0] == nil || slices.Contains(n.In, nil) {
+		return nil
+	}
 	axis, batch := -1, 0
 	for _, v := range n.In {
 		a, b := ref.Of[v.Index], s.Of[v.Index]
@@ -282,10 +280,10 @@ func (g *Graph) clone() *Graph {
 	return c
 }
 
-// link recomputes the uses of every value.
+// link recomputes the uses of every value; those in subgraphs stay.
 func (g *Graph) link() {
 	for _, v := range g.Values {
-		v.Uses = nil
+		v.Uses = slices.DeleteFunc(v.Uses, func(u Use) bool { return u.Input >= 0 })
 	}
 	for _, n := range g.Nodes {
 		for i, v := range n.In {

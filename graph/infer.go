@@ -34,11 +34,26 @@ type Shapes struct {
 	Needs map[*Node]*Value
 
 	training bool
+	// room is the number of elements that constant folding may still make.
+	room int
 }
 
 // foldLimit is the largest result, in elements, that constant folding makes
-// when it is larger than what goes in.
+// when it is larger than what goes in. All results together have at most 4 times
+// that, and 4 times the initializers.
 const foldLimit = 1 << 22
+
+// newShapes returns an inference that has seen nothing but the initializers.
+func (g *Graph) newShapes() *Shapes {
+	s := &Shapes{Of: make([]*op.Tensor, len(g.Values)), Ops: make([]op.Op, len(g.Nodes)), room: 4 * foldLimit}
+	for _, v := range g.Values {
+		if v.FromInit {
+			s.Of[v.Index] = v.Init
+			s.room += 4 * v.Init.Size()
+		}
+	}
+	return s
+}
 
 // InputShape returns the shape of a graph input under the binding; an error
 // names a symbol without a size.
@@ -70,7 +85,8 @@ func (b Binding) InputShape(v *Value) ([]int, error) {
 // for inputs whose shape is open; contradictions within the graph are in
 // Shapes.Problems.
 func (g *Graph) Infer(b Binding) (*Shapes, error) {
-	s := &Shapes{Of: make([]*op.Tensor, len(g.Values)), Ops: make([]op.Op, len(g.Nodes)), training: b.Training}
+	s := g.newShapes()
+	s.training = b.Training
 	for _, v := range g.Inputs {
 		shape, err := b.InputShape(v)
 		if err != nil {
@@ -79,11 +95,6 @@ func (g *Graph) Infer(b Binding) (*Shapes, error) {
 		s.Of[v.Index] = op.Info(v.Type, shape...)
 	}
 	trained := g.trainedValues()
-	for _, v := range g.Values {
-		if v.FromInit {
-			s.Of[v.Index] = v.Init
-		}
-	}
 	for _, n := range g.Nodes {
 		g.inferNode(s, n, trained)
 	}
@@ -139,7 +150,8 @@ func (g *Graph) inferNode(s *Shapes, n *Node, trained map[*Value]bool) {
 	for _, t := range out {
 		total += t.Size()
 	}
-	if constant && fixed && (total <= foldLimit || total <= size) {
+	if constant && fixed && total <= s.room && (total <= foldLimit || total <= size) {
+		s.room -= total
 		fold(o, in, out)
 	}
 	for i, v := range n.Out {

@@ -1,7 +1,9 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/onnxprune/onnxprune/onnxio"
 	"github.com/onnxprune/onnxprune/op"
@@ -9,6 +11,9 @@ import (
 
 // MaskSuffix is what the mask of an initializer W is called after: W.mask.
 const MaskSuffix = ".mask"
+
+// productSuffix is what the result of Mul(W, W.mask) is called after.
+const productSuffix = ".masked"
 
 // Mask is a 0/1 initializer that a Mul node applies to a weight.
 type Mask struct {
@@ -30,7 +35,7 @@ func (g *Graph) recogniseMasks() error {
 		if !w.FromInit || !m.FromInit || m.Name != w.Name+MaskSuffix || w.Init.F == nil || m.Init.F == nil || w.Mask != nil {
 			continue
 		}
-		if !op.EqualShape(w.Init.Shape, m.Init.Shape) || len(w.Uses) != 1 || g.isOutput(n.Out[0]) {
+		if !op.EqualShape(w.Init.Shape, m.Init.Shape) || len(w.Uses) != 1 || g.isOutput(w) || g.isOutput(n.Out[0]) || inSubgraph(n.Out[0]) {
 			continue
 		}
 		keep, ok := binary(m.Init.F)
@@ -40,9 +45,7 @@ func (g *Graph) recogniseMasks() error {
 		w.Mask = &Mask{Name: m.Name, Product: n.Out[0].Name, Keep: keep}
 		w.Uses = nil
 		for _, u := range n.Out[0].Uses {
-			if u.Input >= 0 {
-				u.Node.In[u.Input] = w
-			}
+			u.Node.In[u.Input] = w
 		}
 		drop[n] = true
 	}
@@ -81,6 +84,41 @@ func (g *Graph) isOutput(v *Value) bool {
 		}
 	}
 	return false
+}
+
+// inSubgraph reports whether a node's subgraph reads v.
+func inSubgraph(v *Value) bool {
+	return slices.ContainsFunc(v.Uses, func(u Use) bool { return u.Input < 0 })
+}
+
+// CheckMaskNodes reports every weight whose mask cannot be written as a node.
+func (g *Graph) CheckMaskNodes() error {
+	var errs []error
+	for _, w := range g.Weights() {
+		if w.Value.Mask == nil {
+			errs = append(errs, g.maskable(w.Value))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w\nhint: --masks fold puts the zeros into the weights", err)
+	}
+	return nil
+}
+
+// maskable says why a node cannot mask v.
+func (g *Graph) maskable(v *Value) error {
+	for _, s := range []string{v.Name + MaskSuffix, v.Name + productSuffix} {
+		if g.byName[s] != nil {
+			return fmt.Errorf("%s: initializer %q: the name %q for its mask is taken", g.Name, v.Name, s)
+		}
+	}
+	if inSubgraph(v) {
+		return fmt.Errorf("%s: initializer %q is read inside a subgraph too, where a mask node does not reach", g.Name, v.Name)
+	}
+	if g.isOutput(v) {
+		return fmt.Errorf("%s: initializer %q is an output too, which a mask node does not reach", g.Name, v.Name)
+	}
+	return nil
 }
 
 func binary(v []float32) (keep []bool, ok bool) {
@@ -165,14 +203,11 @@ func (g *Graph) dropMask(v *Value) error {
 
 // addMask inserts Mul(v, v.mask) before the first node that reads v.
 func (g *Graph) addMask(v *Value, keep []bool) error {
-	m := g.File
-	name := v.Name + MaskSuffix
-	product := v.Name + ".masked"
-	for _, s := range []string{name, product} {
-		if g.byName[s] != nil {
-			return fmt.Errorf("%s: initializer %q: the name %q for its mask is taken", g.Name, v.Name, s)
-		}
+	if err := g.maskable(v); err != nil {
+		return err
 	}
+	m := g.File
+	name, product := v.Name+MaskSuffix, v.Name+productSuffix
 	ones := make([]float32, len(keep))
 	for i, k := range keep {
 		if k {

@@ -1,7 +1,9 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/onnxprune/onnxprune/onnxio"
 	"github.com/onnxprune/onnxprune/op"
@@ -9,8 +11,16 @@ import (
 
 // decode reads the elements of a tensor: floats as float32, integers and
 // booleans as int64. Strings and types without a number format here keep only
-// their shape.
+// their shape. Errors do not name the file.
 func decode(m *onnxio.Model, t *onnxio.TensorProto) (*op.Tensor, error) {
+	x, err := elements(m, t)
+	if err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), m.Name()+": "))
+	}
+	return x, nil
+}
+
+func elements(m *onnxio.Model, t *onnxio.TensorProto) (*op.Tensor, error) {
 	typ := op.Type(t.GetDataType())
 	switch {
 	case typ.IsFloat():
@@ -73,6 +83,9 @@ func attributes(m *onnxio.Model, n *onnxio.NodeProto) (op.Attrs, bool, error) {
 				x.Strings = append(x.Strings, string(s))
 			}
 		case onnxio.AttributeProto_TENSOR:
+			if a.GetT() == nil {
+				return nil, false, fmt.Errorf("attribute %q: is of type TENSOR and holds none", name)
+			}
 			t, err := decode(m, a.GetT())
 			if err != nil {
 				return nil, false, fmt.Errorf("attribute %q: %w", name, err)

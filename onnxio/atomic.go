@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // WriteFileAtomic makes path hold what write writes, all of it or nothing: it writes a temporary file in the same
@@ -58,6 +59,7 @@ func (s *stagedFile) write(write func(io.Writer) error) error {
 	s.temp = f.Name()
 	if err := fill(f, old, write); err != nil {
 		os.Remove(s.temp)
+		forgetTemporary(s.temp)
 		var pe *os.PathError
 		if errors.As(err, &pe) && pe.Path == s.temp {
 			return pe.Err
@@ -90,15 +92,42 @@ func discard(files []*stagedFile) {
 		if !s.placed {
 			os.Remove(s.temp)
 		}
+		forgetTemporary(s.temp)
 	}
+}
+
+// temporaries are the files that createTemp made and that have not got their names yet.
+var temporaries = struct {
+	sync.Mutex
+	names map[string]bool
+}{names: map[string]bool{}}
+
+// RemoveTemporaries removes the temporary files of all writes under way, for a program that
+// is about to end. Later writes wait forever.
+func RemoveTemporaries() {
+	temporaries.Lock()
+	for name := range temporaries.names {
+		os.Remove(name)
+	}
+}
+
+func forgetTemporary(name string) {
+	temporaries.Lock()
+	defer temporaries.Unlock()
+	delete(temporaries.names, name)
 }
 
 // createTemp creates a file beside path with the permissions that a new file gets.
 func createTemp(path string) (*os.File, error) {
+	temporaries.Lock()
+	defer temporaries.Unlock()
 	dir, base := filepath.Split(path)
 	for i := 0; ; i++ {
 		name := filepath.Join(dir, fmt.Sprintf(".%s.%d.%d.tmp", base, os.Getpid(), i))
 		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if err == nil {
+			temporaries.names[name] = true
+		}
 		if err == nil || !errors.Is(err, os.ErrExist) || i == 10000 {
 			return f, err
 		}

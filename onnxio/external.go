@@ -47,6 +47,23 @@ func regionOf(t *TensorProto) (region, error) {
 	return r, nil
 }
 
+// ExternalFiles returns the paths of the files that external tensors of the model name,
+// in the order of their first use. They need not exist.
+func (m *Model) ExternalFiles() ([]string, error) {
+	if !m.external {
+		return nil, nil
+	}
+	var paths []string
+	err := eachExternal(m.Bytes(), func(t *TensorProto) error {
+		r, err := regionOf(t)
+		if path := filepath.Join(m.dir, filepath.FromSlash(r.location)); err == nil && !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	return paths, m.named(err)
+}
+
 // openExternal opens a data file of the model, which must lie in the model's directory or below, symbolic links
 // included.
 func (m *Model) openExternal(location string) (*os.File, int64, error) {

@@ -8,11 +8,11 @@ import (
 )
 
 // batchNorm normalises the channels of x [N,C,D1,…]: y = act((x−μ)/√(σ²+ε)·s + b
-// + r), with act the identity or relu and r an optional residual. μ and σ² are
+// + r), with act a clip to a range and r an optional residual. μ and σ² are
 // the running statistics, or those of the batch over all axes but 1.
 type batchNorm struct {
 	epsilon, momentum float32
-	relu              bool
+	act               kernel.Range
 	inputs, outputs   int
 	// always is set where the file itself asks for the batch's statistics.
 	always bool
@@ -137,7 +137,7 @@ func (f *batchNorm) Forward(c *Context, in, out []*Tensor) error {
 	if r := f.residual(in); r != nil {
 		residual = r.F
 	}
-	kernel.BatchNormApply(c.pool(), out[0].F, x.F, f.scale, f.shift, residual, f.relu, rows, ch)
+	kernel.BatchNormApply(c.pool(), out[0].F, x.F, f.scale, f.shift, residual, f.act, rows, ch)
 	return nil
 }
 
@@ -168,15 +168,28 @@ func (f *batchNorm) running(c *Context, in, out []*Tensor, variance []float32, r
 
 // Reads: the statistics of the forward pass are kept by the operator.
 func (f *batchNorm) Reads() (in, out uint32) {
-	if f.relu {
+	if f.act != kernel.Unbounded {
 		out = 1
 	}
 	return 1<<0 | 1<<1, out
 }
 
+// mask tells where dy passes the activation. Without a residual the output is
+// computed again, which costs less than reading it.
+func (f *batchNorm) mask(in, out []*Tensor) kernel.NormMask {
+	switch {
+	case f.act == kernel.Unbounded:
+		return kernel.NormMask{}
+	case f.residual(in) == nil:
+		return kernel.NormMask{Range: f.act, Scale: f.scale, Shift: f.shift}
+	default:
+		return kernel.NormMask{Range: f.act, Y: out[0].F}
+	}
+}
+
 func (f *batchNorm) Accumulates() {}
 
-// Backward: with dy' = dy where y > 0 (all of dy without relu), n elements per
+// Backward: with dy' = dy where y lies inside the activation's range, n elements per
 // channel, x̂ = (x−μ)/σ and a = s/σ,
 //
 //	db = Σ dy',  ds = Σ dy'·x̂,  dr = dy',  dx = a·dy'                       (running statistics)
@@ -186,20 +199,17 @@ func (f *batchNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	rows := x.Size() / ch
 	dx, dres := din[0], f.residual(din)
 	batch := f.batch(c)
-	var y []float32
-	if f.relu {
-		y = out[0].F
-	}
+	mask := f.mask(in, out)
 	ws := c.scratch(5*ch + kernel.BatchNormWorkspace(rows, ch))
 	db, ds, a, b, d := ws[:ch], ws[ch:2*ch], ws[2*ch:3*ch], ws[3*ch:4*ch], ws[4*ch:5*ch]
 	if din[1] != nil || din[2] != nil || batch && dx != nil {
-		kernel.BatchNormGradStats(c.pool(), db, ds, dy, x.F, y, f.mean, f.invstd, rows, ch, ws[5*ch:])
+		kernel.BatchNormGradStats(c.pool(), db, ds, dy, x.F, mask, f.mean, f.invstd, rows, ch, ws[5*ch:])
 		deliver(din[1], ds)
 		deliver(din[2], db)
 	}
 	if dx == nil {
 		if dres != nil {
-			passRelu(c, dres, dy, y)
+			f.pass(c, dres, dy, out[0].F)
 		}
 		return nil
 	}
@@ -217,7 +227,7 @@ func (f *batchNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	if dres != nil {
 		r = dres.F
 	}
-	kernel.BatchNormGradApply(c.pool(), dx.F, r, dy, x.F, y, a, b, d, dx.Acc, dres != nil && dres.Acc, rows, ch)
+	kernel.BatchNormGradApply(c.pool(), dx.F, r, dy, x.F, mask, a, b, d, dx.Acc, dres != nil && dres.Acc, rows, ch)
 	return nil
 }
 
@@ -232,12 +242,13 @@ func deliver(dst *Tensor, v []float32) {
 	}
 }
 
-// passRelu writes or adds dy where y > 0, or all of dy if y is nil.
-func passRelu(c *Context, dst *Tensor, dy, y []float32) {
+// pass writes or adds dy where the activation lets it pass.
+func (f *batchNorm) pass(c *Context, dst *Tensor, dy, y []float32) {
+	clipped := f.act != kernel.Unbounded
 	c.Parallel(len(dy), 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			g := dy[i]
-			if y != nil && y[i] <= 0 {
+			if clipped && !(f.act.Lo < y[i] && y[i] < f.act.Hi) {
 				g = 0
 			}
 			if dst.Acc {

@@ -51,7 +51,7 @@ func TestUnwantedGradients(t *testing.T) {
 	for _, training := range []bool{false, true} {
 		d := Lookup("onnxprune", "NormAct")
 		cs := Case{In: []Arg{Rand(4, 3), Rand(3), Rand(3), Rand(3), RandIn(1, 2, 3), Rand(4, 3)}, Training: training,
-			Attrs: Attrs{"relu": IntAttr(1)}}
+			Attrs: Attrs{"min": FloatAttr(0)}}
 		in := caseInputs(cs, 5)
 		p, c, err := forward(t, d, cs, in, false, 1)
 		if err != nil {

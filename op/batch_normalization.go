@@ -1,6 +1,10 @@
 package op
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/onnxprune/onnxprune/internal/kernel"
+)
 
 // BatchNormalization: y = (x−mean)/√(var+ε)·scale + bias per channel.
 // x [N,C,D1,…], scale, bias, mean, var [C], y like x.
@@ -43,7 +47,7 @@ type forwardOnly interface {
 func newBatchNormalization(n Node) (Op, error) {
 	r := &reader{n: n}
 	f := &batchNorm{
-		epsilon: r.Float("epsilon", 1e-5), momentum: r.Float("momentum", 0.9),
+		epsilon: r.Float("epsilon", 1e-5), momentum: r.Float("momentum", 0.9), act: kernel.Unbounded,
 		inputs: 5, outputs: max(1, n.Outputs),
 		always:   n.Opset >= 14 && r.Bool("training_mode", false),
 		training: n.Training,

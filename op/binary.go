@@ -29,7 +29,14 @@ type pairFunc struct {
 }
 
 // binary is y = f(a, b) with multidirectional broadcasting, in any layout.
-type binary struct{ f pairFunc }
+type binary struct {
+	f   pairFunc
+	vec func(y, a, b, _ []float32)
+}
+
+func newBinary(f pairFunc) binary {
+	return binary{f, func(y, a, b, _ []float32) { f.vec(y, a, b) }}
+}
 
 type binaryGrad struct{ binary }
 
@@ -43,9 +50,10 @@ func registerBinary(name string, since int, newFunc func(r *reader) pairFunc, pa
 				return nil, r.err
 			}
 			if f.gradA == nil && !f.linear {
-				return &binary{f}, nil
+				b := newBinary(f)
+				return &b, nil
 			}
-			return &binaryGrad{binary{f}}, nil
+			return &binaryGrad{newBinary(f)}, nil
 		},
 		Reference: func(n Node, in []*Array) []*Array {
 			return refPairs(newFunc(&reader{n: n}).ref, in)
@@ -102,6 +110,10 @@ func (b *binary) Links(in, out []*Tensor) []Link { return passLinks(in, out) }
 
 func (b *binary) Forward(c *Context, in, out []*Tensor) error {
 	x, z, y := in[0], in[1], out[0]
+	if x.F != nil && b.f.vec != nil && !b.f.bools && aligned(x, y) && aligned(z, y) {
+		c.sweep(len(y.F), b.vec, y.F, x.F, z.F, nil)
+		return nil
+	}
 	w := newWalk(y.Shape, y.Strides(), spread(x, y.Shape), spread(z, y.Shape))
 	switch {
 	case x.F == nil:

@@ -50,10 +50,14 @@ type clip struct {
 	lo, hi   float32
 	ilo, ihi int64
 	attrs    bool // the bounds are attributes
+
+	forward, backward func(a, b, c, d []float32)
 }
 
 func newClip(n Node) (Op, error) {
 	k := &clip{attrs: n.Opset < 11, lo: float32(math.Inf(-1)), hi: float32(math.Inf(1))}
+	k.forward = func(y, x, _, _ []float32) { kernel.Clip(y, x, k.lo, k.hi) }
+	k.backward = func(dx, dy, x, _ []float32) { kernel.ClipGrad(dx, dy, x, k.lo, k.hi) }
 	if k.attrs {
 		r := &reader{n: n}
 		k.lo, k.hi = r.Float("min", k.lo), r.Float("max", k.hi)
@@ -118,7 +122,7 @@ func (k *clip) Forward(c *Context, in, out []*Tensor) error {
 		}
 		return nil
 	}
-	c.Parallel(len(y.F), 1, func(lo, hi int) { kernel.Clip(y.F[lo:hi], x.F[lo:hi], k.lo, k.hi) })
+	c.sweep(len(y.F), k.forward, y.F, x.F, nil, nil)
 	return nil
 }
 
@@ -136,14 +140,6 @@ func (k *clip) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	if din[0] == nil {
 		return nil
 	}
-	x, dx, dy := in[0].F, din[0].F, dout[0].F
-	c.Parallel(len(dx), 1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			dx[i] = 0
-			if k.lo <= x[i] && x[i] <= k.hi {
-				dx[i] = dy[i]
-			}
-		}
-	})
+	c.sweep(len(din[0].F), k.backward, din[0].F, dout[0].F, in[0].F, nil)
 	return nil
 }

@@ -126,7 +126,13 @@ func (g *gemm) Forward(c *Context, in, out []*Tensor) error {
 	y, beta := out[0], float32(0)
 	if len(in) > 2 && in[2] != nil && g.beta != 0 {
 		beta = g.beta
-		move(c, y.Shape, y.F, 0, y.Strides(), in[2].F, 0, spread(in[2], y.Shape))
+		if b := in[2].F; len(b) == n && in[2].Rank() > 0 && in[2].Shape[in[2].Rank()-1] == n {
+			for i := range m {
+				copy(y.F[i*n:][:n], b)
+			}
+		} else {
+			move(c, y.Shape, y.F, 0, y.Strides(), b, 0, spread(in[2], y.Shape))
+		}
 	}
 	ws := c.scratch(kernel.GemmWorkspace(g.transA, g.transB, m, n, k))
 	kernel.Gemm(c.pool(), g.transA, g.transB, m, n, k, g.alpha, in[0].F, in[0].Shape[1], in[1].F, in[1].Shape[1], beta, y.F, n, ws)

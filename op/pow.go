@@ -13,13 +13,13 @@ func init() {
 	Register(Def{
 		Name: "Pow", Since: 7,
 		New: func(Node) (Op, error) {
-			return &pow{binaryGrad{binary{pairFunc{
+			return &pow{binaryGrad{newBinary(pairFunc{
 				vec:   powVectors,
 				ints:  powInts,
 				mixed: true,
 				gradA: powGradBase, gradB: powGradExponent,
 				readsX: true, readsY: true,
-			}}}}, nil
+			})}}, nil
 		},
 		Reference: func(n Node, in []*Array) []*Array { return refPairs(math.Pow, in) },
 		Cases: []Case{

@@ -44,7 +44,7 @@ func init() {
 	}
 	Register(Def{
 		Name: "PRelu", Since: 7, Params: []int{1},
-		New:       func(Node) (Op, error) { return &prelu{binaryGrad{binary{f}}}, nil },
+		New:       func(Node) (Op, error) { return &prelu{binaryGrad{newBinary(f)}}, nil },
 		Reference: func(_ Node, in []*Array) []*Array { return refPairs(f.ref, in) },
 		Cases: []Case{
 			{In: []Arg{Rand(2, 5, 3, 4), Rand(5, 1, 1)}},

@@ -217,6 +217,10 @@ func (g *reductionPlan) unit(r *reduction, l *lanes, p, t int, ops []operand) (w
 
 // reduceTo writes dx = scale·Σ dy over the axes along which dx was broadcast.
 func reduceTo(c *Context, dx, dy *Tensor, scale float32) {
+	if scale == 1 && aligned(dx, dy) {
+		c.sweep(len(dx.F), copyVector, dx.F, dy.F, nil, nil)
+		return
+	}
 	if dx.Size() == dy.Size() {
 		pointwise(c, dy.Shape, over(dx, dy.Shape), func(d []float32, x *vectors) {
 			if scale == 1 {

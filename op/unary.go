@@ -17,7 +17,14 @@ type elementFunc struct {
 }
 
 // unary is y = f(x), element by element, in any layout.
-type unary struct{ f elementFunc }
+type unary struct {
+	f   elementFunc
+	fwd func(y, x, _, _ []float32)
+}
+
+func newUnary(f elementFunc) unary {
+	return unary{f, func(y, x, _, _ []float32) { f.fwd(y, x) }}
+}
 
 // unaryGrad is unary with a gradient.
 type unaryGrad struct{ unary }
@@ -33,9 +40,10 @@ func registerUnary(name string, since int, newFunc func(r *reader) elementFunc, 
 				return nil, r.err
 			}
 			if f.grad == nil {
-				return &unary{f}, nil
+				u := newUnary(f)
+				return &u, nil
 			}
-			return &unaryGrad{unary{f}}, nil
+			return &unaryGrad{newUnary(f)}, nil
 		},
 		Reference: func(n Node, in []*Array) []*Array {
 			f := newFunc(&reader{n: n})
@@ -73,8 +81,8 @@ func (u *unary) Forward(c *Context, in, out []*Tensor) error {
 		}
 		return nil
 	}
-	x, y := in[0].F, out[0].F
-	c.Parallel(len(y), 1, func(lo, hi int) { u.f.fwd(y[lo:hi], x[lo:hi]) })
+	y := out[0].F
+	c.sweep(len(y), u.fwd, y, in[0].F, nil, nil)
 	return nil
 }
 
@@ -98,17 +106,14 @@ func (u *unaryGrad) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	if din[0] == nil {
 		return nil
 	}
-	dx, dy := din[0].F, dout[0].F
-	c.Parallel(len(dx), 1, func(lo, hi int) {
-		var x, y []float32
-		if u.f.readsX {
-			x = in[0].F[lo:hi]
-		}
-		if u.f.readsY {
-			y = out[0].F[lo:hi]
-		}
-		u.f.grad(dx[lo:hi], dy[lo:hi], x, y)
-	})
+	var x, y []float32
+	if u.f.readsX {
+		x = in[0].F
+	}
+	if u.f.readsY {
+		y = out[0].F
+	}
+	c.sweep(len(din[0].F), u.f.grad, din[0].F, dout[0].F, x, y)
 	return nil
 }
 

@@ -10,7 +10,7 @@ func (view) View() {}
 func (view) Forward(c *Context, in, out []*Tensor) error {
 	x, y := in[0], out[0]
 	if y.Type.IsFloat() {
-		c.Parallel(len(y.F), 1, func(lo, hi int) { copy(y.F[lo:hi], x.F[lo:hi]) })
+		c.sweep(len(y.F), copyVector, y.F, x.F, nil, nil)
 	} else {
 		copy(y.I, x.I)
 	}
@@ -27,8 +27,11 @@ func (view) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	if dx == nil {
 		return nil
 	}
-	n := []int{len(dx.F)}
-	moveGrad(c, n, dx, 0, []int{1}, dout[0], 0, []int{1})
+	if dx.Acc {
+		c.sweep(len(dx.F), addVector, dx.F, dout[0].F, nil, nil)
+	} else {
+		c.sweep(len(dx.F), copyVector, dx.F, dout[0].F, nil, nil)
+	}
 	return nil
 }
 

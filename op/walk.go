@@ -1,6 +1,11 @@
 package op
 
-import "sort"
+import (
+	"sort"
+	"sync"
+
+	"github.com/onnxprune/onnxprune/internal/kernel"
+)
 
 // grain is the number of elements that one parallel task covers. It is fixed,
 // so that results do not depend on the number of threads.
@@ -18,11 +23,28 @@ func (c *Context) Parallel(n, cost int, f func(lo, hi int)) {
 		f(0, n)
 		return
 	}
-	c.Pool.Run(tasks, func(task, _ int) {
-		lo := task * step
-		f(lo, min(n, lo+step))
-	})
+	j := rangeJobs.Get().(*rangeJob)
+	j.f, j.n, j.step = f, n, step
+	c.Pool.Run(tasks, j.task)
+	j.f = nil
+	rangeJobs.Put(j)
 }
+
+// rangeJob is a call of Parallel in progress.
+type rangeJob struct {
+	f       func(lo, hi int)
+	n, step int
+	task    func(task, worker int)
+}
+
+var rangeJobs = sync.Pool{New: func() any {
+	j := &rangeJob{}
+	j.task = func(task, _ int) {
+		lo := task * j.step
+		j.f(lo, min(j.n, lo+j.step))
+	}
+	return j
+}}
 
 // offsets are element offsets, or strides, of up to five operands.
 type offsets [5]int
@@ -163,6 +185,17 @@ func moveAdd(c *Context, shape []int, dst []float32, dstOff int, dstStr []int, s
 
 // Relayout copies src into dst, which has the same shape and any layout.
 func Relayout(c *Context, dst, src *Tensor) {
+	if s := src.Shape; src.F != nil && len(s) >= 3 && len(src.F) > 0 {
+		n, ch, inner := s[0], s[1], Size(s[2:])
+		switch {
+		case src.Layout == RowMajor && dst.Layout == ChannelsLast:
+			kernel.NCHWToNHWC(c.pool(), dst.F, src.F, n, ch, inner)
+			return
+		case src.Layout == ChannelsLast && dst.Layout == RowMajor:
+			kernel.NHWCToNCHW(c.pool(), dst.F, src.F, n, ch, inner)
+			return
+		}
+	}
 	if src.F != nil {
 		move(c, src.Shape, dst.F, 0, dst.Strides(), src.F, 0, src.Strides())
 	} else {

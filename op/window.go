@@ -26,8 +26,15 @@ var pointAxis = axisWindow{in: 1, out: 1, kernel: 1, stride: 1, dil: 1}
 // readWindow reads kernel_shape, strides, dilations, pads, auto_pad and
 // ceil_mode.
 func readWindow(r *reader) window {
+	// An empty list stands for an absent one.
+	ints := func(name string) []int {
+		if v := r.Ints(name); len(v) > 0 {
+			return v
+		}
+		return nil
+	}
 	w := window{
-		kernel: r.Ints("kernel_shape"), strides: r.Ints("strides"), dilations: r.Ints("dilations"), pads: r.Ints("pads"),
+		kernel: ints("kernel_shape"), strides: ints("strides"), dilations: ints("dilations"), pads: ints("pads"),
 		autoPad: r.String("auto_pad", "NOTSET"),
 		ceil:    r.Bool("ceil_mode", false),
 	}
@@ -114,6 +121,8 @@ func (w *window) place(a *axisWindow, i, r int) error {
 	if a.out < 1 {
 		return fmt.Errorf("input has %d elements, window spans %d", a.in, a.extent())
 	}
+	// A longer stride leads from the first position past the input as well.
+	a.stride = max(1, min(a.stride, a.in+a.begin))
 	return nil
 }
 

@@ -2,6 +2,7 @@ package prune
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"time"
@@ -43,6 +44,9 @@ func (s *Score) better(o *Score) bool {
 
 // Evaluate runs a plan over a whole dataset in file order. progress may be nil.
 func Evaluate(p *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(done, total int)) (*Score, error) {
+	if err := p.CheckScored(loss); err != nil {
+		return nil, err
+	}
 	batches, err := d.Batches(data.BatchOptions{Size: p.Batch, Augment: data.AugmentNone})
 	if err != nil {
 		return nil, err
@@ -86,7 +90,7 @@ func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss) error {
 	rows := &op.Tensor{Type: y.Type, Shape: append([]int{b.Rows}, y.Shape[1:]...), F: y.F[:b.Rows*per]}
 	l, err := loss.Eval(rows, &engine.Target{Labels: b.Labels, Values: b.Targets}, nil)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", p.Name, err)
 	}
 	s.Loss += l * float64(b.Rows)
 	s.Samples += b.Rows

@@ -82,6 +82,9 @@ func NewMasks(g *graph.Graph, state *engine.State, exclude []*regexp.Regexp) (*M
 		if len(weights) == 0 {
 			return nil, fmt.Errorf("%s: nothing to prune: no Conv, ConvTranspose, Gemm or MatMul has an initializer as weight", g.Name)
 		}
+		if len(m.Excluded) < len(weights) {
+			return nil, fmt.Errorf("%s: nothing to prune: all weights that --exclude leaves have no elements", g.Name)
+		}
 		return nil, fmt.Errorf("%s: nothing to prune: --exclude matches all %d weights (%s)\nhint: onnxprune inspect lists their names", g.Name, len(weights), some(m.Excluded))
 	}
 	return m, nil

@@ -21,7 +21,7 @@ func OMP(m *Masks, ratio float64, pool *kernel.Pool) {
 	m.Apply()
 }
 
-func (m *Masks) selector(pool *kernel.Pool, order func(float32) uint32) *Selector {
+func (m *Masks) selector(pool *kernel.Pool, order order) *Selector {
 	var lengths []int
 	for _, l := range m.Layers {
 		lengths = append(lengths, len(l.Mask))

@@ -169,7 +169,7 @@ func TestMaskedStayZero(t *testing.T) {
 				if m == 1 && l.Z[j] != l.Theta[j] {
 					t.Fatalf("step %d: %s[%d] is kept and differs from θ", steps, l.Name, j)
 				}
-				if old[i][j] == 0 && (l.Theta[j] != before[i].theta[j] || tr.mom[l.Name][j] != 0) {
+				if old[i][j] == 0 && (l.Theta[j] != before[i].theta[j] || tr.sgd.momenta[l.Name][j] != 0) {
 					t.Fatalf("step %d: %s[%d] was masked in the lower step and moved", steps, l.Name, j)
 				}
 			}

@@ -2,131 +2,221 @@ package prune
 
 import (
 	"math"
+	"slices"
 
 	"github.com/onnxprune/onnxprune/internal/kernel"
 )
 
 // Selector finds the k largest elements over several slices, exactly: k, not about
-// k. Of equal ones those that come first stay. It counts float bits by radix
-// instead of sorting, and keeps its tables between calls.
+// k. Of equal ones those that come first stay. The threshold of the call before, or a
+// sample, brackets the k-th largest; one pass counts what lies above the bracket
+// and collects what lies inside, and the bits of the few collected are counted.
 type Selector struct {
 	pool   *kernel.Pool
-	order  func(v float32) uint32
-	counts [][]int32
+	order  order
 	chunks []span
+	sample []uint32
+	every  int // distance of the elements in the sample
+	total  int
+
+	// The selection in progress.
+	scores, masks [][]float32
+	lo, hi        uint32
+	threshold     uint32
+	reach         uint32 // half the bracket around the next threshold; 0 before the first
+	gatherTask    func(task, worker int)
+	markTask      func(task, worker int)
 }
 
 // span is a piece of one slice.
 type span struct {
 	slice, lo, hi int
-	above, equal  int
+	near          []uint32 // inside the bracket
+	above         int      // elements above it
+	ties          int      // elements equal to the threshold that stay
 }
 
 const (
-	radixBits = 11
-	buckets   = 1 << radixBits
-	spanSize  = 1 << 16
+	radixBits  = 11
+	spanSize   = 1 << 16
+	sampleSize = 1 << 14
 )
+
+// order maps floats to integers of the same order: the bits, with those selected
+// by flip inverted in negative numbers, toggle inverted in all, outside keep
+// cleared.
+type order struct{ flip, toggle, keep uint32 }
+
+// magnitude orders by |v|, value by v; NaN is largest, or lowest where negative.
+var (
+	magnitude = order{0, 0, math.MaxUint32 >> 1}
+	value     = order{math.MaxUint32 >> 1, 1 << 31, math.MaxUint32}
+)
+
+func (o order) key(v float32) uint32 {
+	b := math.Float32bits(v)
+	return (b ^ uint32(int32(b)>>31)&o.flip ^ o.toggle) & o.keep
+}
 
 // NewSelector prepares a selection over slices of these lengths, by magnitude or
 // by value.
-func NewSelector(pool *kernel.Pool, lengths []int, order func(v float32) uint32) *Selector {
+func NewSelector(pool *kernel.Pool, lengths []int, order order) *Selector {
 	s := &Selector{pool: pool, order: order}
 	for i, n := range lengths {
 		for lo := 0; lo < n; lo += spanSize {
 			s.chunks = append(s.chunks, span{slice: i, lo: lo, hi: min(n, lo+spanSize)})
 		}
+		s.total += n
 	}
-	s.counts = make([][]int32, len(s.chunks))
-	for i := range s.counts {
-		s.counts[i] = make([]int32, buckets)
-	}
+	s.every = max(1, s.total/sampleSize)
+	s.gatherTask, s.markTask = s.gather, s.mark
 	return s
-}
-
-// magnitude orders by |v|, value by v; NaN is largest, or lowest where negative.
-func magnitude(v float32) uint32 { return math.Float32bits(v) &^ (1 << 31) }
-
-func value(v float32) uint32 {
-	b := math.Float32bits(v)
-	if b>>31 != 0 {
-		return ^b
-	}
-	return b | 1<<31
 }
 
 // Select sets masks to 1 at the k largest scores and to 0 elsewhere. Slices are
 // those of NewSelector.
 func (s *Selector) Select(scores, masks [][]float32, k int) {
-	// Three passes fix the threshold's bits from the top: 11, 11 and 10 of 32.
-	var prefix uint32
-	shift := 32
-	rest := k
-	for _, bits := range []int{11, 11, 10} {
-		shift -= bits
-		s.count(scores, prefix, shift, bits)
-		b := 1<<bits - 1
-		for ; b > 0; b-- {
-			n := 0
-			for _, c := range s.counts {
-				n += int(c[b])
-			}
-			if rest <= n {
-				break
-			}
-			rest -= n
+	if k <= 0 {
+		for _, m := range masks {
+			clear(m)
 		}
-		prefix |= uint32(b) << shift
+		return
 	}
-	// prefix is the k-th largest value; rest of those equal to it stay.
-	s.pool.Run(len(s.chunks), func(i, _ int) {
-		c := &s.chunks[i]
-		c.equal = 0
-		for _, v := range scores[c.slice][c.lo:c.hi] {
-			if s.order(v) == prefix {
-				c.equal++
-			}
-		}
-	})
-	for i := range s.chunks {
-		c := &s.chunks[i]
-		c.above = min(rest, c.equal)
-		rest -= c.above
+	s.scores, s.masks = scores, masks
+	rest, near, ok := s.nearLast(k)
+	if !ok {
+		s.bracket(k)
+		rest, near, ok = s.count(k)
 	}
-	s.pool.Run(len(s.chunks), func(i, _ int) {
-		c := s.chunks[i]
-		m := masks[c.slice][c.lo:c.hi]
-		left := c.above
-		for j, v := range scores[c.slice][c.lo:c.hi] {
-			switch o := s.order(v); {
-			case k == 0 || o < prefix:
-				m[j] = 0
-			case o > prefix:
-				m[j] = 1
-			case left > 0:
-				m[j] = 1
-				left--
-			default:
-				m[j] = 0
-			}
-		}
-	})
+	if !ok {
+		s.lo, s.hi = 0, math.MaxUint32
+		rest, near, _ = s.count(k)
+	}
+	s.adapt(near)
+	s.resolve(rest)
+	s.pool.Run(len(s.chunks), s.markTask)
+	s.scores, s.masks = nil, nil
 }
 
-// count fills, per chunk, how many values that agree with the prefix above
-// shift+bits have each digit.
-func (s *Selector) count(scores [][]float32, prefix uint32, shift, bits int) {
-	s.pool.Run(len(s.chunks), func(i, _ int) {
-		c := s.chunks[i]
-		n := s.counts[i]
-		clear(n)
-		high := shift + bits
-		digit := uint32(1<<bits - 1)
-		for _, v := range scores[c.slice][c.lo:c.hi] {
-			o := s.order(v)
-			if uint64(o)>>high == uint64(prefix)>>high {
-				n[o>>shift&digit]++
+// nearLast tries the bracket around the last threshold.
+func (s *Selector) nearLast(k int) (rest, near int, ok bool) {
+	if s.reach == 0 {
+		return 0, 0, false
+	}
+	s.lo, s.hi = s.threshold-min(s.threshold, s.reach), s.threshold+min(math.MaxUint32-s.threshold, s.reach)
+	rest, near, ok = s.count(k)
+	if !ok {
+		s.reach = min(s.reach, 1<<26) * 16
+	}
+	return rest, near, ok
+}
+
+// adapt keeps the number of elements in the bracket small.
+func (s *Selector) adapt(near int) {
+	if s.reach == 0 {
+		s.reach = 1 << 18
+	} else if near > s.total/32 && s.reach > 1 {
+		s.reach /= 2
+	}
+}
+
+// bracket guesses bounds of the k-th largest element from a sample: its rank there
+// with six standard deviations to both sides.
+func (s *Selector) bracket(k int) {
+	s.lo, s.hi = 0, math.MaxUint32
+	if s.every < 4 {
+		return
+	}
+	s.sample = s.sample[:0]
+	skip := 0
+	for _, v := range s.scores {
+		for ; skip < len(v); skip += s.every {
+			s.sample = append(s.sample, s.order.key(v[skip]))
+		}
+		skip -= len(v)
+	}
+	slices.Sort(s.sample)
+	n := float64(len(s.sample))
+	p := 1 - float64(k)/float64(s.total)
+	width := 6*math.Sqrt(n*p*(1-p)) + 6
+	if i := int(n*p - width); i >= 0 {
+		s.lo = s.sample[i]
+	}
+	if i := int(n*p + width); i < len(s.sample) {
+		s.hi = s.sample[i]
+	}
+}
+
+// count collects the elements inside the bracket, near in number. It returns how
+// many of them are among the k largest, and whether the k-th largest is one of them.
+func (s *Selector) count(k int) (rest, near int, ok bool) {
+	s.pool.Run(len(s.chunks), s.gatherTask)
+	above := 0
+	for i := range s.chunks {
+		above += s.chunks[i].above
+		near += len(s.chunks[i].near)
+	}
+	return k - above, near, above < k && k <= above+near
+}
+
+func (s *Selector) gather(i, _ int) {
+	c, o, lo, hi := &s.chunks[i], s.order, s.lo, s.hi
+	near, above, width := c.near[:0], uint64(0), s.hi-s.lo
+	for _, v := range s.scores[c.slice][c.lo:c.hi] {
+		key := o.key(v)
+		above += (uint64(hi) - uint64(key)) >> 63
+		if key-lo <= width {
+			near = append(near, key)
+		}
+	}
+	c.near, c.above = near, int(above)
+}
+
+// resolve finds the threshold, the rest-th largest of the collected elements, digit
+// by digit, and how many of those equal to it stay in every chunk.
+func (s *Selector) resolve(rest int) {
+	var counts [1 << radixBits]int
+	prefix, shift := uint32(0), 32
+	for _, bits := range []int{radixBits, radixBits, 32 - 2*radixBits} {
+		high := shift
+		shift -= bits
+		clear(counts[:])
+		for i := range s.chunks {
+			for _, key := range s.chunks[i].near {
+				if uint64(key)>>high == uint64(prefix)>>high {
+					counts[key>>shift&(1<<bits-1)]++
+				}
 			}
 		}
-	})
+		digit := 1<<bits - 1
+		for ; digit > 0 && rest > counts[digit]; digit-- {
+			rest -= counts[digit]
+		}
+		prefix |= uint32(digit) << shift
+	}
+	s.threshold = prefix
+	for i := range s.chunks {
+		c := &s.chunks[i]
+		c.ties = 0
+		for _, key := range c.near {
+			if key == prefix && rest > 0 {
+				c.ties++
+				rest--
+			}
+		}
+	}
+}
+
+func (s *Selector) mark(i, _ int) {
+	c, o, threshold := &s.chunks[i], s.order, s.threshold
+	m, left := s.masks[c.slice][c.lo:c.hi], c.ties
+	const one = 0x3f800000
+	for j, v := range s.scores[c.slice][c.lo:c.hi] {
+		key := o.key(v)
+		m[j] = math.Float32frombits(uint32(int64(uint64(threshold)-uint64(key))>>63) & one)
+		if key == threshold && left > 0 {
+			m[j] = 1
+			left--
+		}
+	}
 }

@@ -2,6 +2,7 @@ package prune
 
 import (
 	"math"
+	"slices"
 	"sort"
 	"testing"
 
@@ -95,5 +96,60 @@ func TestSelectTies(t *testing.T) {
 	}
 	if masks[1][99] != 1 || masks[1][98] != 0 {
 		t.Fatalf("the largest score is masked, or a later tie is not: %v", masks[1][98:])
+	}
+}
+
+// TestSelectLarge checks the way through the sample, also where the sample
+// misleads.
+func TestSelectLarge(t *testing.T) {
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	const n, every = 9 * sampleSize, 9
+	for name, f := range map[string]func(i int) float32{
+		"spread":     func(i int) float32 { return float32(i*7919%n) - n/3 },
+		"ties":       func(i int) float32 { return float32(i * 7919 % n / 5000) },
+		"equal":      func(int) float32 { return -1 },
+		"misleading": func(i int) float32 { return float32(i) * float32(i%every) },
+	} {
+		lengths := []int{spanSize + 3, 5, n - spanSize - 8}
+		var scores, masks [][]float32
+		at := 0
+		for _, l := range lengths {
+			v := make([]float32, l)
+			for i := range v {
+				v[i] = f(at + i)
+			}
+			at += l
+			scores, masks = append(scores, v), append(masks, make([]float32, l))
+		}
+		s := NewSelector(pool, lengths, value)
+		for _, k := range []int{0, 1, 777, n / 5, n / 2, n - 1, n} {
+			want := sortedMask(scores, k, func(v float32) float32 { return v })
+			for range 2 {
+				s.Select(scores, masks, k)
+				for i := range want {
+					if !slices.Equal(masks[i], want[i]) {
+						t.Errorf("%s: k %d: mask %d differs from that of sorting", name, k, i)
+					}
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkSelect(b *testing.B) {
+	pool := kernel.NewPool(0)
+	defer pool.Close()
+	const n = 11 << 20
+	scores := make([]float32, n)
+	for i := range scores {
+		scores[i] = float32(math.Sin(float64(i)))
+	}
+	mask := make([]float32, n)
+	s := NewSelector(pool, []int{n}, value)
+	b.SetBytes(4 * n)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Select([][]float32{scores}, [][]float32{mask}, n/5)
 	}
 }

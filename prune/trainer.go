@@ -76,8 +76,7 @@ type Trainer struct {
 
 	plan    *engine.Plan
 	eval    *engine.Plan
-	mom     map[string][]float32
-	layerOf map[string]*Layer
+	sgd     *SGD
 	step    int
 	steps   int // per epoch
 	best    *kept
@@ -106,17 +105,7 @@ func (t *Trainer) Prepare() error {
 		return err
 	}
 	t.steps = t.Train.Len() / c.Batch
-	t.mom = map[string][]float32{}
-	t.layerOf = map[string]*Layer{}
-	for i := range t.Masks.Layers {
-		t.layerOf[t.Masks.Layers[i].Name] = &t.Masks.Layers[i]
-	}
-	for i := range t.Masks.Fixed {
-		t.layerOf[t.Masks.Fixed[i].Name] = &t.Masks.Fixed[i]
-	}
-	for _, name := range t.plan.Trained() {
-		t.mom[name] = make([]float32, len(t.State.Tensor(name).F))
-	}
+	t.sgd = NewSGD(t.Pool, t.plan, t.State, t.Masks)
 	return nil
 }
 
@@ -150,23 +139,7 @@ func (t *Trainer) gradients(b *data.Batch) (float64, error) {
 // gradients; masked weights stay.
 func (t *Trainer) descend() {
 	c := &t.Config
-	lr := float32(c.LR * t.cosine())
-	for _, name := range t.plan.Trained() {
-		g, mom := t.plan.Grad(name).F, t.mom[name]
-		theta := t.State.Tensor(name).F
-		var mask, z []float32
-		if l := t.layerOf[name]; l != nil {
-			theta, mask, z = l.Theta, l.Mask, l.Z
-		}
-		t.chunks(len(theta), func(lo, hi int) {
-			if mask == nil {
-				kernel.SGDMomentum(theta[lo:hi], mom[lo:hi], g[lo:hi], nil, lr, float32(c.Momentum), float32(c.WeightDecay))
-				return
-			}
-			kernel.SGDMomentum(theta[lo:hi], mom[lo:hi], g[lo:hi], mask[lo:hi], lr, float32(c.Momentum), float32(c.WeightDecay))
-			kernel.MulMask(z[lo:hi], theta[lo:hi], mask[lo:hi])
-		})
-	}
+	t.sgd.Step(c.LR*t.cosine(), c.Momentum, c.WeightDecay)
 }
 
 // chunks splits [0,n) in fixed pieces over the pool.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,21 +9,25 @@ import (
 
 	"github.com/onnxprune/onnxprune/engine"
 	"github.com/onnxprune/onnxprune/internal/kernel"
+	"github.com/onnxprune/onnxprune/prune"
 	"github.com/onnxprune/onnxprune/report"
 )
 
 type benchCmd struct {
-	Model string `arg:"" help:"ONNX file."`
+	Model string `arg:"" optional:"" help:"ONNX file."`
 	Batch int    `help:"Samples of a step." default:"32"`
-	Train bool   `help:"Measure forward, loss and backward instead of forward."`
+	Train bool   `help:"Measure a training step (forward, loss, backward, SGD with momentum) instead of forward."`
 	Runs  int    `help:"Steps to take the median of." default:"11"`
 	computing
-	JSON bool `help:"Print JSON."`
+	Kernels bool `help:"List the kernel variants of this processor and their peak rates instead."`
+	JSON    bool `help:"Print JSON."`
 }
 
 // Validate is called by kong.
 func (c *benchCmd) Validate() error {
 	switch {
+	case c.Model == "" && !c.Kernels:
+		return errors.New("no model\nhint: onnxprune bench MODEL measures a model, onnxprune bench --kernels the processor")
 	case c.Batch < 1:
 		return fmt.Errorf("--batch is %d, wants at least 1", c.Batch)
 	case c.Runs < 1:
@@ -48,8 +53,14 @@ type measurement struct {
 	PerSecond  report.Number `json:"images_per_second"`
 }
 
+// benchRate is the learning rate of measured steps: small, since the data are noise.
+const benchRate = 1e-4
+
 // Run implements the command.
 func (c *benchCmd) Run(con *console) error {
+	if c.Kernels {
+		return c.kernels(con)
+	}
 	g, err := load(c.Model)
 	if err != nil {
 		return err
@@ -66,7 +77,8 @@ func (c *benchCmd) Run(con *console) error {
 			opts.Loss = engine.CrossEntropy{}
 		}
 	}
-	plan, err := engine.Compile(g, engine.NewState(g), opts)
+	state := engine.NewState(g)
+	plan, err := engine.Compile(g, state, opts)
 	if err != nil {
 		return err
 	}
@@ -91,9 +103,13 @@ func (c *benchCmd) Run(con *console) error {
 	passes := int64(1)
 	if c.Train {
 		passes = 3
+		sgd := prune.NewSGD(pool, plan, state, nil)
 		step = func() error {
-			_, err := plan.Step(target)
-			return err
+			if _, err := plan.Step(target); err != nil {
+				return err
+			}
+			sgd.Step(benchRate, 0.9, 5e-4)
+			return nil
 		}
 	}
 	ms, err := c.median(step)
@@ -120,6 +136,41 @@ func (c *benchCmd) Run(con *console) error {
 	t := report.NewTable("", ">batch", ">median ms", ">images/s", ">GFLOP/s", ">peak GFLOP/s", ">share", ">buffers MiB", ">threads", "kernel")
 	t.Row(what, fmt.Sprint(c.Batch), fmt.Sprintf("%.2f", ms), fmt.Sprintf("%.0f", float64(m.PerSecond)), fmt.Sprintf("%.1f", gflops),
 		fmt.Sprintf("%.1f", peak), report.Percent(gflops/peak), fmt.Sprintf("%.1f", float64(m.ArenaBytes)/(1<<20)), fmt.Sprint(m.Threads), m.Kernel)
+	return t.Write(con.out)
+}
+
+// variantPeak is the JSON of a line of bench --kernels.
+type variantPeak struct {
+	Kernel     string        `json:"kernel"`
+	Active     bool          `json:"active"`
+	Threads    int           `json:"threads"`
+	PeakGFLOPS report.Number `json:"peak_gflops"`
+}
+
+// kernels lists the variants, fastest first, and measures each.
+func (c *benchCmd) kernels(con *console) error {
+	pool := c.pool()
+	defer pool.Close()
+	active := kernel.Active()
+	defer kernel.Force(active)
+	var peaks []variantPeak
+	for _, name := range kernel.Variants() {
+		if err := kernel.Force(name); err != nil {
+			return err
+		}
+		peaks = append(peaks, variantPeak{name, name == active, pool.Threads(), report.Number(kernel.PeakGFLOPS(pool))})
+	}
+	if c.JSON {
+		return report.WriteJSON(con.out, peaks)
+	}
+	t := report.NewTable("kernel", "in use", ">threads", ">peak GFLOP/s")
+	for _, p := range peaks {
+		use := ""
+		if p.Active {
+			use = "yes"
+		}
+		t.Row(p.Kernel, use, fmt.Sprint(p.Threads), fmt.Sprintf("%.1f", float64(p.PeakGFLOPS)))
+	}
 	return t.Write(con.out)
 }
 

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/onnxprune/onnxprune/internal/kernel"
+	"github.com/onnxprune/onnxprune/onnxio"
 )
 
 // Exit codes.
@@ -41,7 +44,27 @@ type console struct {
 	columns  int
 }
 
-func main() { os.Exit(guarded(func() int { return run(os.Args[1:]) })) }
+func main() {
+	go tidyUp()
+	os.Exit(guarded(func() int { return run(os.Args[1:]) }))
+}
+
+// tidyUp ends the program on a signal that asks for it, without half-written files.
+func tidyUp() {
+	signals := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
+	s := <-signals
+	onnxio.RemoveTemporaries()
+	code := 1
+	if n, ok := s.(syscall.Signal); ok {
+		code = 128 + int(n)
+	}
+	os.Exit(code)
+}
 
 // guarded turns a panic in f into an error of ours: no trace, no path of a machine.
 func guarded(f func() int) (code int) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/onnxprune/onnxprune/engine"
@@ -49,6 +50,9 @@ type pruneCmd struct {
 
 // Validate is called by kong.
 func (c *pruneCmd) Validate() error {
+	if c.Out == "" {
+		return errors.New("OUT is empty, wants a file name")
+	}
 	if c.Method == "bip" && c.Data == "" {
 		return errors.New("--method bip needs --data")
 	}
@@ -80,8 +84,13 @@ func (c *pruneCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
-	if c.Report != "" && sameFile(c.Out, c.Report) {
-		return fmt.Errorf("%s: OUT and --report are the same file", c.Report)
+	if err := c.distinct(g); err != nil {
+		return err
+	}
+	if c.Masks == string(graph.AsNode) {
+		if err := g.CheckMaskNodes(); err != nil {
+			return err
+		}
 	}
 	if err := errors.Join(declared(g, c.Dim), writable(c.Out), writable(c.Report)); err != nil {
 		return err
@@ -120,6 +129,33 @@ func (c *pruneCmd) Run(con *console) error {
 	return c.show(con, r, check)
 }
 
+// distinct refuses outputs that would replace what the run reads or writes besides.
+func (c *pruneCmd) distinct(g *graph.Graph) error {
+	data, err := g.File.ExternalFiles()
+	if err != nil {
+		return err
+	}
+	for _, path := range data {
+		if sameFile(c.Out, path) {
+			return fmt.Errorf("%s: OUT holds data of IN", c.Out)
+		}
+	}
+	if c.Report == "" {
+		return nil
+	}
+	for _, path := range data {
+		if sameFile(c.Report, path) {
+			return fmt.Errorf("%s: --report names a file that holds data of IN", c.Report)
+		}
+	}
+	for _, file := range []struct{ name, path string }{{"IN", c.In}, {"OUT", c.Out}} {
+		if sameFile(file.path, c.Report) {
+			return fmt.Errorf("%s: %s and --report are the same file", c.Report, file.name)
+		}
+	}
+	return nil
+}
+
 // prune finds masks and values, and enters into r what it saw.
 func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.Pool, r *report.Run) (export.Result, error) {
 	state := engine.NewState(g)
@@ -127,6 +163,9 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 	var exclude []*regexp.Regexp
 	for _, p := range c.Exclude {
 		exclude = append(exclude, p.Regexp)
+		if !excludes(g, p) {
+			fmt.Fprintf(con.err, "--exclude %s matches no weight\n", p)
+		}
 	}
 	if c.Ratio == 0 && s.train == nil && s.val == nil && len(g.Weights()) == 0 {
 		return export.Result{}, nil
@@ -154,6 +193,16 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 		result.Masks = masks.Bools()
 	}
 	return result, nil
+}
+
+// excludes reports whether p matches a weight of g, or a node that uses one.
+func excludes(g *graph.Graph, p pattern) bool {
+	for _, w := range g.Weights() {
+		if p.MatchString(w.Value.Name) || slices.ContainsFunc(w.Nodes, func(n *graph.Node) bool { return p.MatchString(n.Title()) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // magnitude prunes without training, and measures before and after where there is

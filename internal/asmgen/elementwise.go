@@ -10,6 +10,7 @@ func elementwise(c *build.Context) {
 	for _, s := range []isa{avx512, avx2} {
 		binary(c, s)
 		unary(c, s)
+		clipGrad(c, s)
 		reductions(c, s)
 	}
 }
@@ -56,6 +57,16 @@ func binary(c *build.Context, s isa) {
 		})
 		v.end()
 	}
+}
+
+func clipGrad(c *build.Context, s isa) {
+	v := begin(c, s, "clipGrad", "func(dst, dy, x []float32, lo, hi float32)", "computes dst[i] = dy[i] where lo ≤ x[i] ≤ hi, else 0.")
+	dst, dy, x, n := v.base("dst"), v.base("dy"), v.base("x"), v.length("dst")
+	lo, hi := v.scalar("lo"), v.scalar("hi")
+	v.loop("", n, 4, func(_ int, at func(reg.Register) operand.Mem) {
+		v.store(v.between(atLeast, atMost, v.load(at(x)), lo, hi, v.load(at(dy))), at(dst))
+	})
+	v.end()
 }
 
 func unary(c *build.Context, s isa) {

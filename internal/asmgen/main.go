@@ -27,6 +27,7 @@ func main() {
 	write(*dir, "transcendental_asm", transcendentals)
 	write(*dir, "optimizer_asm", optimizers)
 	write(*dir, "batchnorm_asm", norms)
+	write(*dir, "pooling_asm", pools)
 }
 
 // write generates one file. Parameters of the types in argTypes are declared as

@@ -12,11 +12,12 @@ func norms(c *build.Context) {
 	for _, s := range []isa{avx512, avx2} {
 		columnSums(c, s)
 		columnMoments(c, s)
-		normGradSums(c, s, false)
-		normGradSums(c, s, true)
+		for _, m := range []normMask{"", "Y", "X"} {
+			normGradSums(c, s, m)
+			normGradApply(c, s, m)
+		}
 		normApply(c, s, false)
 		normApply(c, s, true)
-		normGradApply(c, s)
 	}
 }
 
@@ -131,35 +132,72 @@ func columnMoments(c *build.Context, s isa) {
 
 func (v *vectors) move(from, to reg.Register) { v.VMOVAPS(from, to) }
 
-func normGradSums(c *build.Context, s isa, relu bool) {
-	name, sig := "normGradSums", "func(s1, s2, dy, x, mean []float32, rows, c int)"
-	if relu {
-		name, sig = "normReluGradSums", "func(s1, s2, dy, x, y, mean []float32, rows, c int)"
+// normMask says what tells a gradient where to pass the activation: nothing
+// (it passes everywhere), the output y, or x·scale + shift.
+type normMask string
+
+// between returns g where q (above) lo and q (below) hi, two predicates, hold and 0
+// elsewhere.
+func (v *vectors) between(above, below uint8, q, lo, hi, g reg.Register) reg.Register {
+	out := v.reg()
+	if v.s.lanes == 16 {
+		k, inside := v.K(), v.K()
+		v.VCMPPS(operand.U8(above), lo, q, k)
+		v.VCMPPS(operand.U8(below), hi, q, k, inside)
+		v.VMOVAPS_Z(g, inside, out)
+		return out
 	}
-	v := begin(c, s, name, sig, "computes s1[j] = Σ_i dy'[i,j] and s2[j] = Σ_i dy'[i,j]·(x[i,j]−mean[j]).")
+	k := v.reg()
+	v.VCMPPS(operand.U8(above), lo, q, out)
+	v.VCMPPS(operand.U8(below), hi, q, k)
+	v.VANDPS(k, out, out)
+	v.VANDPS(g, out, out)
+	return out
+}
+
+func normGradSums(c *build.Context, s isa, m normMask) {
+	v := begin(c, s, "normGradSums"+string(m), "func(s1, s2, dy, x, mean, y, scale, shift []float32, rows, c int, lo, hi float32)",
+		"computes s1[j] = Σ_i dy'[i,j] and s2[j] = Σ_i dy'[i,j]·(x[i,j]−mean[j]).")
 	s1, s2, dy, x, mean := v.base("s1"), v.base("s2"), v.base("dy"), v.base("x"), v.base("mean")
-	var y reg.GPVirtual
-	if relu {
-		y = v.base("y")
+	var y, scale, shift reg.GPVirtual
+	var lo, hi reg.Register
+	if m != "" {
+		lo, hi = v.scalar("lo"), v.scalar("hi")
 	}
-	n, zero := 4, v.zero()
+	switch m {
+	case "Y":
+		y = v.base("y")
+	case "X":
+		scale, shift = v.base("scale"), v.base("shift")
+	}
+	n := 4
 	if s.lanes == 8 {
 		n = 2
 	}
-	a1, a2, m := v.regs(n), v.regs(n), v.regs(n)
+	a1, a2, mu, sc, sh := v.regs(n), v.regs(n), v.regs(n), v.regs(n), v.regs(n)
 	type addr = func(reg.Register) operand.Mem
 	v.columns(n,
 		func(u int, at addr) {
 			v.clear(a1[u])
 			v.clear(a2[u])
-			v.move(v.load(at(mean)), m[u])
+			v.move(v.load(at(mean)), mu[u])
+			if m == "X" {
+				v.move(v.load(at(scale)), sc[u])
+				v.move(v.load(at(shift)), sh[u])
+			}
 		},
 		func(u int, at addr) {
 			g, d := v.load(at(dy)), v.load(at(x))
-			if relu {
-				g = v.keep(greater, v.load(at(y)), zero, g)
+			switch m {
+			case "Y":
+				g = v.between(greater, less, v.load(at(y)), lo, hi, g)
+			case "X":
+				q := v.reg()
+				v.move(sh[u], q)
+				v.VFMADD231PS(sc[u], d, q)
+				g = v.between(greater, less, q, lo, hi, g)
 			}
-			v.VSUBPS(m[u], d, d)
+			v.VSUBPS(mu[u], d, d)
 			v.VADDPS(g, a1[u], a1[u])
 			v.VFMADD231PS(d, g, a2[u])
 		},
@@ -194,12 +232,13 @@ func (v *vectors) eachRow(unroll int, step []reg.GPVirtual, body func(label stri
 }
 
 func normApply(c *build.Context, s isa, residual bool) {
-	name, sig := "normApply", "func(y, x, scale, shift []float32, rows, c int, lo float32)"
+	name, sig := "normApply", "func(y, x, scale, shift []float32, rows, c int, lo, hi float32)"
 	if residual {
-		name, sig = "normApplyRes", "func(y, x, res, scale, shift []float32, rows, c int, lo float32)"
+		name, sig = "normApplyRes", "func(y, x, res, scale, shift []float32, rows, c int, lo, hi float32)"
 	}
-	v := begin(c, s, name, sig, "computes y = max(x·scale + shift + res, lo).")
+	v := begin(c, s, name, sig, "computes y = min(max(x·scale + shift + res, lo), hi).")
 	y, x, scale, shift, lo := v.base("y"), v.base("x"), v.base("scale"), v.base("shift"), v.scalar("lo")
+	hi := v.scalar("hi")
 	step := []reg.GPVirtual{y, x}
 	var res reg.GPVirtual
 	if residual {
@@ -213,31 +252,50 @@ func normApply(c *build.Context, s isa, residual bool) {
 			v.VADDPS(v.load(at(res)), b, b)
 		}
 		v.VMAXPS(b, lo, b)
+		v.VMINPS(b, hi, b)
 		v.store(b, at(y))
 	})
 	v.end()
 }
 
-func normGradApply(c *build.Context, s isa) {
-	v := begin(c, s, "normGradApply", "func(dx, dres, dy, x, y, a, b, d []float32, rows, c, addDx, addRes int)",
-		"computes dx = a·dy' + b·x + d and dres = dy'; y and dres may be nil.")
-	dx, dres, dy, x, y := v.base("dx"), v.base("dres"), v.base("dy"), v.base("x"), v.base("y")
+func normGradApply(c *build.Context, s isa, m normMask) {
+	v := begin(c, s, "normGradApply"+string(m), "func(dx, dres, dy, x, y, scale, shift, a, b, d []float32, rows, c, addDx, addRes int, lo, hi float32)",
+		"computes dx = a·dy' + b·x + d and dres = dy'; dres may be nil.")
+	dx, dres, dy, x := v.base("dx"), v.base("dres"), v.base("dy"), v.base("x")
 	a, b, d := v.base("a"), v.base("b"), v.base("d")
-	zero := v.zero()
+	step := []reg.GPVirtual{dx, dres, dy, x}
+	var y, scale, shift reg.GPVirtual
+	var lo, hi reg.Register
+	if m != "" {
+		lo, hi = v.scalar("lo"), v.scalar("hi")
+	}
+	switch m {
+	case "Y":
+		y = v.base("y")
+		step = append(step, y)
+	case "X":
+		scale, shift = v.base("scale"), v.base("shift")
+	}
 	addDx, _ := v.Param("addDx").Resolve()
 	addRes, _ := v.Param("addRes").Resolve()
 	hasRes, _ := v.Param("dres").Base().Resolve()
-	hasY, _ := v.Param("y").Base().Resolve()
-	v.eachRow(1, []reg.GPVirtual{dx, dres, dy, x, y}, func(label string, at func(reg.Register) operand.Mem) {
-		g, o := v.load(at(dy)), v.load(at(d))
+	v.eachRow(2, step, func(label string, at func(reg.Register) operand.Mem) {
+		g, o, in := v.load(at(dy)), v.load(at(d)), v.load(at(x))
 		skip := func(cond operand.Mem, name string, f func()) {
 			v.CMPQ(cond, operand.Imm(0))
 			v.JE(operand.LabelRef(label + name))
 			f()
 			v.Label(label + name)
 		}
-		skip(hasY.Addr, "y", func() { v.move(v.keep(greater, v.load(at(y)), zero, g), g) })
-		v.VFMADD231PS(v.load(at(b)), v.load(at(x)), o)
+		switch m {
+		case "Y":
+			g = v.between(greater, less, v.load(at(y)), lo, hi, g)
+		case "X":
+			q := v.load(at(shift))
+			v.VFMADD231PS(v.load(at(scale)), in, q)
+			g = v.between(greater, less, q, lo, hi, g)
+		}
+		v.VFMADD231PS(v.load(at(b)), in, o)
 		v.VFMADD231PS(v.load(at(a)), g, o)
 		skip(addDx.Addr, "dx", func() { v.VADDPS(v.load(at(dx)), o, o) })
 		v.store(o, at(dx))

@@ -8,9 +8,14 @@ import (
 
 // Predicates of VCMPPS.
 const (
-	unordered = 0x03
-	notEqual  = 0x04
-	greater   = 0x1e
+	unordered    = 0x03
+	notEqual     = 0x04
+	isOrdered    = 0x07
+	less         = 0x11
+	atMost       = 0x12
+	notLessEqual = 0x16
+	atLeast      = 0x1d
+	greater      = 0x1e
 )
 
 // vectors emits vector code with virtual registers, alike for both

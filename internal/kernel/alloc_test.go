@@ -37,9 +37,9 @@ func TestAllocations(t *testing.T) {
 			Gemm(p, false, false, m, n, k, 1, a, k, b, n, 0, c, n, ws)
 			Gemm(p, true, false, m, n, k, 1, a, m, b, n, 0, c, n, ws)
 			BatchNormStats(p, mean, variance, c, m, n, ws)
-			BatchNormApply(p, c, c, mean, variance, nil, true, m, n)
-			BatchNormGradStats(p, mean, variance, c, c, c, mean, variance, m, n, ws)
-			BatchNormGradApply(p, c, nil, c, c, c, mean, mean, mean, false, false, m, n)
+			BatchNormApply(p, c, c, mean, variance, nil, Positive, m, n)
+			BatchNormGradStats(p, mean, variance, c, c, NormMask{Positive, c, nil, nil}, mean, variance, m, n, ws)
+			BatchNormGradApply(p, c, nil, c, c, NormMask{Positive, c, nil, nil}, mean, mean, mean, false, false, m, n)
 			ColumnSums(p, mean, c, m, n, false)
 		}); n >= 1 {
 			t.Errorf("%v allocations in a product and a normalisation", n)

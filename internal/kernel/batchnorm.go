@@ -37,12 +37,32 @@ func BatchNormStats(p *Pool, mean, variance []float32, x []float32, rows, c int,
 	j.free()
 }
 
-// BatchNormApply computes y = act(x·scale + shift + residual) for x, y and
-// residual [rows,c], scale and shift [c]; residual may be nil, act is max(·,0)
-// with relu and the identity without. y may be x.
-func BatchNormApply(p *Pool, y, x, scale, shift []float32, residual []float32, relu bool, rows, c int) {
+// Range is what an activation clips to: y = min(max(x, Lo), Hi), with infinities
+// for open ends. NaN stays NaN.
+type Range struct{ Lo, Hi float32 }
+
+// The ranges of no activation and of Relu.
+var (
+	Unbounded = Range{-inf32, inf32}
+	Positive  = Range{0, inf32}
+)
+
+func (r Range) open() bool { return r == Unbounded }
+
+// NormMask says where a gradient passes an activation: where the output lies
+// strictly inside the range. The output is Y or, where Y is nil, x·Scale +
+// Shift. The zero value lets everything pass.
+type NormMask struct {
+	Range
+	Y            []float32 // [rows,c]
+	Scale, Shift []float32 // [c]
+}
+
+// BatchNormApply computes y = clip(x·scale + shift + residual) for x, y and
+// residual [rows,c], scale and shift [c]; residual may be nil. y may be x.
+func BatchNormApply(p *Pool, y, x, scale, shift []float32, residual []float32, clip Range, rows, c int) {
 	j := newNormJob(rows, c)
-	j.y, j.x, j.a, j.b, j.relu = y[:rows*c], x[:rows*c], scale[:c], shift[:c], relu
+	j.y, j.x, j.a, j.b, j.clip = y[:rows*c], x[:rows*c], scale[:c], shift[:c], clip
 	if residual != nil {
 		j.res = residual[:rows*c]
 	}
@@ -55,14 +75,12 @@ func BatchNormApply(p *Pool, y, x, scale, shift []float32, residual []float32, r
 //	dbeta = Σ dy'
 //	dgamma = Σ dy'·(x−mean)·invstd
 //
-// with dy' = dy where y > 0 and 0 elsewhere, or dy' = dy when y is nil.
-func BatchNormGradStats(p *Pool, dbeta, dgamma []float32, dy, x, y []float32, mean, invstd []float32, rows, c int, ws []float32) {
+// with dy' = dy where the mask lets it pass and 0 elsewhere.
+func BatchNormGradStats(p *Pool, dbeta, dgamma []float32, dy, x []float32, mask NormMask, mean, invstd []float32, rows, c int, ws []float32) {
 	j := newNormJob(rows, c)
 	j.dy, j.x, j.a, j.b = dy[:rows*c], x[:rows*c], mean[:c], invstd[:c]
 	j.out1, j.out2, j.ws = dbeta[:c], dgamma[:c], ws[:BatchNormWorkspace(rows, c)]
-	if y != nil {
-		j.y = y[:rows*c]
-	}
+	j.mask = mask
 	p.Run(normChunks(rows, c), j.gradStatsTask)
 	p.Run((c+normColumns-1)/normColumns, j.gradSumTask)
 	j.free()
@@ -71,14 +89,12 @@ func BatchNormGradStats(p *Pool, dbeta, dgamma []float32, dy, x, y []float32, me
 // BatchNormGradApply computes dx = a·dy' + b·x + d, with a, b and d [c] and
 // dy' as in BatchNormGradStats, and dres = dy' where dres is not nil. The
 // flags add to dx and dres instead. dx and dres may be dy.
-func BatchNormGradApply(p *Pool, dx, dres, dy, x, y []float32, a, b, d []float32, accumulateDx, accumulateDres bool, rows, c int) {
+func BatchNormGradApply(p *Pool, dx, dres, dy, x []float32, mask NormMask, a, b, d []float32, accumulateDx, accumulateDres bool, rows, c int) {
 	j := newNormJob(rows, c)
 	j.dx, j.dy, j.x = dx[:rows*c], dy[:rows*c], x[:rows*c]
 	j.a, j.b, j.d = a[:c], b[:c], d[:c]
 	j.accumulate, j.accumulateRes = accumulateDx, accumulateDres
-	if y != nil {
-		j.y = y[:rows*c]
-	}
+	j.mask = mask
 	if dres != nil {
 		j.res = dres[:rows*c]
 	}
@@ -91,11 +107,7 @@ func BatchNormGradApply(p *Pool, dx, dres, dy, x, y []float32, a, b, d []float32
 func ColumnSums(p *Pool, db, dy []float32, rows, cols int, accumulate bool) {
 	j := newNormJob(rows, cols)
 	j.x, j.out1, j.accumulate = dy[:rows*cols], db[:cols], accumulate
-	need := normChunks(rows, cols) * cols
-	if cap(j.own) < need {
-		j.own = make([]float32, need)
-	}
-	j.ws = j.own[:need]
+	j.ws = j.buffer(normChunks(rows, cols) * cols)
 	p.Run(normChunks(rows, cols), j.columnsTask)
 	p.Run((cols+normColumns-1)/normColumns, j.columnsSumTask)
 	j.free()
@@ -109,7 +121,8 @@ type normJob struct {
 	x, y, dy, dx, res         []float32
 	a, b, d, out1, out2, ws   []float32
 	own                       []float32
-	relu                      bool
+	clip                      Range
+	mask                      NormMask
 	accumulate, accumulateRes bool
 
 	statsTask, statsSumTask, applyTask, gradStatsTask, gradSumTask, gradApplyTask func(task, worker int)
@@ -133,7 +146,25 @@ func newNormJob(rows, c int) *normJob {
 func (j *normJob) free() {
 	j.x, j.y, j.dy, j.dx, j.res = nil, nil, nil, nil, nil
 	j.a, j.b, j.d, j.out1, j.out2, j.ws = nil, nil, nil, nil, nil, nil
+	j.mask = NormMask{}
 	normJobs.Put(j)
+}
+
+// buffer returns n floats that j keeps.
+func (j *normJob) buffer(n int) []float32 {
+	if cap(j.own) < n {
+		j.own = make([]float32, n)
+	}
+	return j.own[:n]
+}
+
+// maskOf returns the mask of a chunk that starts at element lo.
+func (j *normJob) maskOf(lo, hi int) NormMask {
+	m := j.mask
+	if m.Y != nil {
+		m.Y = m.Y[lo:hi]
+	}
+	return m
 }
 
 // chunk returns the element range and the number of rows of a chunk.
@@ -201,16 +232,12 @@ func (j *normJob) apply(task, _ int) {
 	if j.res != nil {
 		res = j.res[lo:hi]
 	}
-	normApply(j.y[lo:hi], j.x[lo:hi], res, j.a, j.b, rows, j.c, j.relu)
+	normApply(j.y[lo:hi], j.x[lo:hi], res, j.a, j.b, rows, j.c, j.clip)
 }
 
 func (j *normJob) gradStats(task, _ int) {
 	lo, hi, rows := j.chunk(task)
-	var y []float32
-	if j.y != nil {
-		y = j.y[lo:hi]
-	}
-	normGradSums(j.part(task, 0), j.part(task, 1), j.dy[lo:hi], j.x[lo:hi], y, j.a, rows, j.c)
+	normGradSums(j.part(task, 0), j.part(task, 1), j.dy[lo:hi], j.x[lo:hi], j.maskOf(lo, hi), j.a, rows, j.c)
 }
 
 func (j *normJob) gradSum(task, _ int) {
@@ -233,14 +260,11 @@ func (j *normJob) gradSum(task, _ int) {
 
 func (j *normJob) gradApply(task, _ int) {
 	lo, hi, rows := j.chunk(task)
-	var y, res []float32
-	if j.y != nil {
-		y = j.y[lo:hi]
-	}
+	var res []float32
 	if j.res != nil {
 		res = j.res[lo:hi]
 	}
-	normGradApply(j.dx[lo:hi], res, j.dy[lo:hi], j.x[lo:hi], y, j.a, j.b, j.d, rows, j.c, j.accumulate, j.accumulateRes)
+	normGradApply(j.dx[lo:hi], res, j.dy[lo:hi], j.x[lo:hi], j.maskOf(lo, hi), j.a, j.b, j.d, rows, j.c, j.accumulate, j.accumulateRes)
 }
 
 func (j *normJob) columns(task, _ int) {

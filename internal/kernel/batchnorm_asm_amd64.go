@@ -17,27 +17,42 @@ func columnMomentsAVX512(s1 []float32, s2 []float32, x []float32, mean []float32
 // normGradSumsAVX512 computes s1[j] = Σ_i dy'[i,j] and s2[j] = Σ_i dy'[i,j]·(x[i,j]−mean[j]).
 //
 //go:noescape
-func normGradSumsAVX512(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, rows int, c int)
+func normGradSumsAVX512(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
 
-// normReluGradSumsAVX512 computes s1[j] = Σ_i dy'[i,j] and s2[j] = Σ_i dy'[i,j]·(x[i,j]−mean[j]).
+// normGradApplyAVX512 computes dx = a·dy' + b·x + d and dres = dy'; dres may be nil.
 //
 //go:noescape
-func normReluGradSumsAVX512(s1 []float32, s2 []float32, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
+func normGradApplyAVX512(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
 
-// normApplyAVX512 computes y = max(x·scale + shift + res, lo).
+// normGradSumsYAVX512 computes s1[j] = Σ_i dy'[i,j] and s2[j] = Σ_i dy'[i,j]·(x[i,j]−mean[j]).
 //
 //go:noescape
-func normApplyAVX512(y []float32, x []float32, scale []float32, shift []float32, rows int, c int, lo float32)
+func normGradSumsYAVX512(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
 
-// normApplyResAVX512 computes y = max(x·scale + shift + res, lo).
+// normGradApplyYAVX512 computes dx = a·dy' + b·x + d and dres = dy'; dres may be nil.
 //
 //go:noescape
-func normApplyResAVX512(y []float32, x []float32, res []float32, scale []float32, shift []float32, rows int, c int, lo float32)
+func normGradApplyYAVX512(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
 
-// normGradApplyAVX512 computes dx = a·dy' + b·x + d and dres = dy'; y and dres may be nil.
+// normGradSumsXAVX512 computes s1[j] = Σ_i dy'[i,j] and s2[j] = Σ_i dy'[i,j]·(x[i,j]−mean[j]).
 //
 //go:noescape
-func normGradApplyAVX512(dx []float32, dres []float32, dy []float32, x []float32, y []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int)
+func normGradSumsXAVX512(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
+
+// normGradApplyXAVX512 computes dx = a·dy' + b·x + d and dres = dy'; dres may be nil.
+//
+//go:noescape
+func normGradApplyXAVX512(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
+
+// normApplyAVX512 computes y = min(max(x·scale + shift + res, lo), hi).
+//
+//go:noescape
+func normApplyAVX512(y []float32, x []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
+
+// normApplyResAVX512 computes y = min(max(x·scale + shift + res, lo), hi).
+//
+//go:noescape
+func normApplyResAVX512(y []float32, x []float32, res []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
 
 // columnSumsAVX2 computes sum[j] = Σ_i x[i,j].
 //
@@ -52,24 +67,39 @@ func columnMomentsAVX2(s1 []float32, s2 []float32, x []float32, mean []float32, 
 // normGradSumsAVX2 computes s1[j] = Σ_i dy'[i,j] and s2[j] = Σ_i dy'[i,j]·(x[i,j]−mean[j]).
 //
 //go:noescape
-func normGradSumsAVX2(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, rows int, c int)
+func normGradSumsAVX2(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
 
-// normReluGradSumsAVX2 computes s1[j] = Σ_i dy'[i,j] and s2[j] = Σ_i dy'[i,j]·(x[i,j]−mean[j]).
+// normGradApplyAVX2 computes dx = a·dy' + b·x + d and dres = dy'; dres may be nil.
 //
 //go:noescape
-func normReluGradSumsAVX2(s1 []float32, s2 []float32, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
+func normGradApplyAVX2(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
 
-// normApplyAVX2 computes y = max(x·scale + shift + res, lo).
+// normGradSumsYAVX2 computes s1[j] = Σ_i dy'[i,j] and s2[j] = Σ_i dy'[i,j]·(x[i,j]−mean[j]).
 //
 //go:noescape
-func normApplyAVX2(y []float32, x []float32, scale []float32, shift []float32, rows int, c int, lo float32)
+func normGradSumsYAVX2(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
 
-// normApplyResAVX2 computes y = max(x·scale + shift + res, lo).
+// normGradApplyYAVX2 computes dx = a·dy' + b·x + d and dres = dy'; dres may be nil.
 //
 //go:noescape
-func normApplyResAVX2(y []float32, x []float32, res []float32, scale []float32, shift []float32, rows int, c int, lo float32)
+func normGradApplyYAVX2(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
 
-// normGradApplyAVX2 computes dx = a·dy' + b·x + d and dres = dy'; y and dres may be nil.
+// normGradSumsXAVX2 computes s1[j] = Σ_i dy'[i,j] and s2[j] = Σ_i dy'[i,j]·(x[i,j]−mean[j]).
 //
 //go:noescape
-func normGradApplyAVX2(dx []float32, dres []float32, dy []float32, x []float32, y []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int)
+func normGradSumsXAVX2(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
+
+// normGradApplyXAVX2 computes dx = a·dy' + b·x + d and dres = dy'; dres may be nil.
+//
+//go:noescape
+func normGradApplyXAVX2(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
+
+// normApplyAVX2 computes y = min(max(x·scale + shift + res, lo), hi).
+//
+//go:noescape
+func normApplyAVX2(y []float32, x []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
+
+// normApplyResAVX2 computes y = min(max(x·scale + shift + res, lo), hi).
+//
+//go:noescape
+func normApplyResAVX2(y []float32, x []float32, res []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)

@@ -184,42 +184,41 @@ done:
 	VZEROUPPER
 	RET
 
-// func normGradSumsAVX512(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, rows int, c int)
+// func normGradSumsAVX512(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·normGradSumsAVX512(SB), NOSPLIT, $0-136
-	MOVQ   s1_base+0(FP), AX
-	MOVQ   s2_base+24(FP), CX
-	MOVQ   dy_base+48(FP), DX
-	MOVQ   x_base+72(FP), BX
-	MOVQ   mean_base+96(FP), SI
-	VPXORD Z0, Z0, Z0
-	MOVQ   rows+120(FP), DI
-	MOVQ   c+128(FP), R8
-	XORQ   R9, R9
-	MOVQ   R8, R11
-	SHLQ   $0x02, R11
-	TESTQ  DI, DI
-	JE     done
+TEXT ·normGradSumsAVX512(SB), NOSPLIT, $0-216
+	MOVQ  s1_base+0(FP), AX
+	MOVQ  s2_base+24(FP), CX
+	MOVQ  dy_base+48(FP), DX
+	MOVQ  x_base+72(FP), BX
+	MOVQ  mean_base+96(FP), SI
+	MOVQ  rows+192(FP), DI
+	MOVQ  c+200(FP), R8
+	XORQ  R9, R9
+	MOVQ  R8, R11
+	SHLQ  $0x02, R11
+	TESTQ DI, DI
+	JE    done
 
 wide:
 	MOVQ    R8, R10
 	SUBQ    R9, R10
 	CMPQ    R10, $+64
 	JLT     narrow
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z4, Z4, Z4
+	VMOVUPS (SI)(R9*4), Z8
+	VMOVAPS Z8, Z8
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z5, Z5, Z5
-	VMOVUPS (SI)(R9*4), Z0
-	VMOVAPS Z0, Z0
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z6, Z6, Z6
 	VMOVUPS 64(SI)(R9*4), Z9
 	VMOVAPS Z9, Z9
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z7, Z7, Z7
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z6, Z6, Z6
 	VMOVUPS 128(SI)(R9*4), Z10
 	VMOVAPS Z10, Z10
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z8, Z8, Z8
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z7, Z7, Z7
 	VMOVUPS 192(SI)(R9*4), Z11
 	VMOVAPS Z11, Z11
 	MOVQ    R9, R12
@@ -229,35 +228,35 @@ wide:
 widerow:
 	VMOVUPS     (DX)(R12*1), Z12
 	VMOVUPS     (BX)(R12*1), Z13
-	VSUBPS      Z0, Z13, Z13
-	VADDPS      Z12, Z1, Z1
-	VFMADD231PS Z13, Z12, Z5
+	VSUBPS      Z8, Z13, Z13
+	VADDPS      Z12, Z0, Z0
+	VFMADD231PS Z13, Z12, Z4
 	VMOVUPS     64(DX)(R12*1), Z12
 	VMOVUPS     64(BX)(R12*1), Z13
 	VSUBPS      Z9, Z13, Z13
-	VADDPS      Z12, Z2, Z2
-	VFMADD231PS Z13, Z12, Z6
+	VADDPS      Z12, Z1, Z1
+	VFMADD231PS Z13, Z12, Z5
 	VMOVUPS     128(DX)(R12*1), Z12
 	VMOVUPS     128(BX)(R12*1), Z13
 	VSUBPS      Z10, Z13, Z13
-	VADDPS      Z12, Z3, Z3
-	VFMADD231PS Z13, Z12, Z7
+	VADDPS      Z12, Z2, Z2
+	VFMADD231PS Z13, Z12, Z6
 	VMOVUPS     192(DX)(R12*1), Z12
 	VMOVUPS     192(BX)(R12*1), Z13
 	VSUBPS      Z11, Z13, Z13
-	VADDPS      Z12, Z4, Z4
-	VFMADD231PS Z13, Z12, Z8
+	VADDPS      Z12, Z3, Z3
+	VFMADD231PS Z13, Z12, Z7
 	ADDQ        R11, R12
 	DECQ        R10
 	JNE         widerow
-	VMOVUPS     Z1, (AX)(R9*4)
-	VMOVUPS     Z5, (CX)(R9*4)
-	VMOVUPS     Z2, 64(AX)(R9*4)
-	VMOVUPS     Z6, 64(CX)(R9*4)
-	VMOVUPS     Z3, 128(AX)(R9*4)
-	VMOVUPS     Z7, 128(CX)(R9*4)
-	VMOVUPS     Z4, 192(AX)(R9*4)
-	VMOVUPS     Z8, 192(CX)(R9*4)
+	VMOVUPS     Z0, (AX)(R9*4)
+	VMOVUPS     Z4, (CX)(R9*4)
+	VMOVUPS     Z1, 64(AX)(R9*4)
+	VMOVUPS     Z5, 64(CX)(R9*4)
+	VMOVUPS     Z2, 128(AX)(R9*4)
+	VMOVUPS     Z6, 128(CX)(R9*4)
+	VMOVUPS     Z3, 192(AX)(R9*4)
+	VMOVUPS     Z7, 192(CX)(R9*4)
 	ADDQ        $+64, R9
 	JMP         wide
 
@@ -271,25 +270,25 @@ narrow:
 	MOVQ      $-1, R12
 	BZHIQ     R10, R12, R12
 	KMOVW     R12, K1
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z5, Z5, Z5
-	VMOVUPS.Z (SI)(R9*4), K1, Z0
-	VMOVAPS   Z0, Z0
+	VPXORD    Z0, Z0, Z0
+	VPXORD    Z4, Z4, Z4
+	VMOVUPS.Z (SI)(R9*4), K1, Z1
+	VMOVAPS   Z1, Z8
 	MOVQ      R9, R12
 	SHLQ      $0x02, R12
 	MOVQ      DI, R10
 
 narrowrow:
-	VMOVUPS.Z   (DX)(R12*1), K1, Z2
-	VMOVUPS.Z   (BX)(R12*1), K1, Z3
-	VSUBPS      Z0, Z3, Z3
-	VADDPS      Z2, Z1, Z1
-	VFMADD231PS Z3, Z2, Z5
+	VMOVUPS.Z   (DX)(R12*1), K1, Z1
+	VMOVUPS.Z   (BX)(R12*1), K1, Z2
+	VSUBPS      Z8, Z2, Z2
+	VADDPS      Z1, Z0, Z0
+	VFMADD231PS Z2, Z1, Z4
 	ADDQ        R11, R12
 	DECQ        R10
 	JNE         narrowrow
-	VMOVUPS     Z1, K1, (AX)(R9*4)
-	VMOVUPS     Z5, K1, (CX)(R9*4)
+	VMOVUPS     Z0, K1, (AX)(R9*4)
+	VMOVUPS     Z4, K1, (CX)(R9*4)
 	ADDQ        $+16, R9
 	JMP         narrow
 
@@ -297,93 +296,256 @@ done:
 	VZEROUPPER
 	RET
 
-// func normReluGradSumsAVX512(s1 []float32, s2 []float32, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
+// func normGradApplyAVX512(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·normGradApplyAVX512(SB), NOSPLIT, $0-280
+	MOVQ dx_base+0(FP), AX
+	MOVQ dres_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ x_base+72(FP), BX
+	MOVQ a_base+168(FP), SI
+	MOVQ b_base+192(FP), DI
+	MOVQ d_base+216(FP), R8
+	MOVQ rows+240(FP), R9
+	MOVQ c+248(FP), R10
+	MOVQ R10, R11
+	SHLQ $0x02, R11
+
+row:
+	TESTQ R9, R9
+	JLE   norows
+	XORQ  R12, R12
+	MOVQ  R10, R13
+	ANDQ  $-32, R13
+	JE    one
+
+many:
+	VMOVUPS     (DX)(R12*4), Z0
+	VMOVUPS     (R8)(R12*4), Z1
+	VMOVUPS     (BX)(R12*4), Z2
+	VMOVUPS     (DI)(R12*4), Z3
+	VFMADD231PS Z3, Z2, Z1
+	VMOVUPS     (SI)(R12*4), Z2
+	VFMADD231PS Z2, Z0, Z1
+	CMPQ        addDx+256(FP), $0x00
+	JE          v1dx
+	VMOVUPS     (AX)(R12*4), Z2
+	VADDPS      Z2, Z1, Z1
+
+v1dx:
+	VMOVUPS Z1, (AX)(R12*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v1res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v1add
+	VMOVUPS (CX)(R12*4), Z1
+	VADDPS  Z1, Z0, Z0
+
+v1add:
+	VMOVUPS Z0, (CX)(R12*4)
+
+v1res:
+	VMOVUPS     64(DX)(R12*4), Z0
+	VMOVUPS     64(R8)(R12*4), Z1
+	VMOVUPS     64(BX)(R12*4), Z2
+	VMOVUPS     64(DI)(R12*4), Z3
+	VFMADD231PS Z3, Z2, Z1
+	VMOVUPS     64(SI)(R12*4), Z2
+	VFMADD231PS Z2, Z0, Z1
+	CMPQ        addDx+256(FP), $0x00
+	JE          v2dx
+	VMOVUPS     64(AX)(R12*4), Z2
+	VADDPS      Z2, Z1, Z1
+
+v2dx:
+	VMOVUPS Z1, 64(AX)(R12*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v2res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v2add
+	VMOVUPS 64(CX)(R12*4), Z1
+	VADDPS  Z1, Z0, Z0
+
+v2add:
+	VMOVUPS Z0, 64(CX)(R12*4)
+
+v2res:
+	ADDQ $+32, R12
+	CMPQ R12, R13
+	JLT  many
+
+one:
+	MOVQ R10, R13
+	ANDQ $-16, R13
+	CMPQ R12, R13
+	JGE  rest
+
+onemore:
+	VMOVUPS     (DX)(R12*4), Z0
+	VMOVUPS     (R8)(R12*4), Z1
+	VMOVUPS     (BX)(R12*4), Z2
+	VMOVUPS     (DI)(R12*4), Z3
+	VFMADD231PS Z3, Z2, Z1
+	VMOVUPS     (SI)(R12*4), Z2
+	VFMADD231PS Z2, Z0, Z1
+	CMPQ        addDx+256(FP), $0x00
+	JE          v3dx
+	VMOVUPS     (AX)(R12*4), Z2
+	VADDPS      Z2, Z1, Z1
+
+v3dx:
+	VMOVUPS Z1, (AX)(R12*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v3res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v3add
+	VMOVUPS (CX)(R12*4), Z1
+	VADDPS  Z1, Z0, Z0
+
+v3add:
+	VMOVUPS Z0, (CX)(R12*4)
+
+v3res:
+	ADDQ $+16, R12
+	CMPQ R12, R13
+	JLT  onemore
+
+rest:
+	MOVQ        R10, R13
+	SUBQ        R12, R13
+	JE          done
+	MOVQ        $-1, R14
+	BZHIQ       R13, R14, R14
+	KMOVW       R14, K1
+	VMOVUPS.Z   (DX)(R12*4), K1, Z0
+	VMOVUPS.Z   (R8)(R12*4), K1, Z1
+	VMOVUPS.Z   (BX)(R12*4), K1, Z2
+	VMOVUPS.Z   (DI)(R12*4), K1, Z3
+	VFMADD231PS Z3, Z2, Z1
+	VMOVUPS.Z   (SI)(R12*4), K1, Z2
+	VFMADD231PS Z2, Z0, Z1
+	CMPQ        addDx+256(FP), $0x00
+	JE          v4dx
+	VMOVUPS.Z   (AX)(R12*4), K1, Z2
+	VADDPS      Z2, Z1, Z1
+
+v4dx:
+	VMOVUPS   Z1, K1, (AX)(R12*4)
+	CMPQ      dres_base+24(FP), $0x00
+	JE        v4res
+	CMPQ      addRes+264(FP), $0x00
+	JE        v4add
+	VMOVUPS.Z (CX)(R12*4), K1, Z1
+	VADDPS    Z1, Z0, Z0
+
+v4add:
+	VMOVUPS Z0, K1, (CX)(R12*4)
+
+v4res:
+done:
+	ADDQ R11, AX
+	ADDQ R11, CX
+	ADDQ R11, DX
+	ADDQ R11, BX
+	DECQ R9
+	JMP  row
+
+norows:
+	VZEROUPPER
+	RET
+
+// func normGradSumsYAVX512(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·normReluGradSumsAVX512(SB), NOSPLIT, $0-160
-	MOVQ   s1_base+0(FP), AX
-	MOVQ   s2_base+24(FP), CX
-	MOVQ   dy_base+48(FP), DX
-	MOVQ   x_base+72(FP), BX
-	MOVQ   mean_base+120(FP), SI
-	MOVQ   y_base+96(FP), DI
-	VPXORD Z0, Z0, Z0
-	MOVQ   rows+144(FP), R8
-	MOVQ   c+152(FP), R9
-	XORQ   R10, R10
-	MOVQ   R9, R12
-	SHLQ   $0x02, R12
-	TESTQ  R8, R8
-	JE     done
+TEXT ·normGradSumsYAVX512(SB), NOSPLIT, $0-216
+	MOVQ         s1_base+0(FP), AX
+	MOVQ         s2_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         mean_base+96(FP), SI
+	VBROADCASTSS lo+208(FP), Z0
+	VBROADCASTSS hi+212(FP), Z1
+	MOVQ         y_base+120(FP), DI
+	MOVQ         rows+192(FP), R8
+	MOVQ         c+200(FP), R9
+	XORQ         R10, R10
+	MOVQ         R9, R12
+	SHLQ         $0x02, R12
+	TESTQ        R8, R8
+	JE           done
 
 wide:
 	MOVQ    R9, R11
 	SUBQ    R10, R11
 	CMPQ    R11, $+64
 	JLT     narrow
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z5, Z5, Z5
-	VMOVUPS (SI)(R10*4), Z9
-	VMOVAPS Z9, Z9
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z6, Z6, Z6
-	VMOVUPS 64(SI)(R10*4), Z10
+	VMOVUPS (SI)(R10*4), Z10
 	VMOVAPS Z10, Z10
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z7, Z7, Z7
-	VMOVUPS 128(SI)(R10*4), Z11
+	VMOVUPS 64(SI)(R10*4), Z11
 	VMOVAPS Z11, Z11
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z8, Z8, Z8
-	VMOVUPS 192(SI)(R10*4), Z12
+	VMOVUPS 128(SI)(R10*4), Z12
 	VMOVAPS Z12, Z12
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z9, Z9, Z9
+	VMOVUPS 192(SI)(R10*4), Z13
+	VMOVAPS Z13, Z13
 	MOVQ    R10, R13
 	SHLQ    $0x02, R13
 	MOVQ    R8, R11
 
 widerow:
-	VMOVUPS     (DX)(R13*1), Z13
-	VMOVUPS     (BX)(R13*1), Z14
-	VMOVUPS     (DI)(R13*1), Z15
-	VCMPPS      $0x1e, Z0, Z15, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VSUBPS      Z9, Z14, Z14
-	VADDPS      Z13, Z1, Z1
-	VFMADD231PS Z14, Z13, Z5
-	VMOVUPS     64(DX)(R13*1), Z13
-	VMOVUPS     64(BX)(R13*1), Z14
-	VMOVUPS     64(DI)(R13*1), Z15
-	VCMPPS      $0x1e, Z0, Z15, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VSUBPS      Z10, Z14, Z14
-	VADDPS      Z13, Z2, Z2
-	VFMADD231PS Z14, Z13, Z6
-	VMOVUPS     128(DX)(R13*1), Z13
-	VMOVUPS     128(BX)(R13*1), Z14
-	VMOVUPS     128(DI)(R13*1), Z15
-	VCMPPS      $0x1e, Z0, Z15, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VSUBPS      Z11, Z14, Z14
-	VADDPS      Z13, Z3, Z3
-	VFMADD231PS Z14, Z13, Z7
-	VMOVUPS     192(DX)(R13*1), Z13
-	VMOVUPS     192(BX)(R13*1), Z14
-	VMOVUPS     192(DI)(R13*1), Z15
-	VCMPPS      $0x1e, Z0, Z15, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VSUBPS      Z12, Z14, Z14
-	VADDPS      Z13, Z4, Z4
-	VFMADD231PS Z14, Z13, Z8
+	VMOVUPS     (DX)(R13*1), Z14
+	VMOVUPS     (BX)(R13*1), Z15
+	VMOVUPS     (DI)(R13*1), Z16
+	VCMPPS      $0x1e, Z0, Z16, K1
+	VCMPPS      $0x11, Z1, Z16, K1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VSUBPS      Z10, Z15, Z15
+	VADDPS      Z14, Z2, Z2
+	VFMADD231PS Z15, Z14, Z6
+	VMOVUPS     64(DX)(R13*1), Z14
+	VMOVUPS     64(BX)(R13*1), Z15
+	VMOVUPS     64(DI)(R13*1), Z16
+	VCMPPS      $0x1e, Z0, Z16, K1
+	VCMPPS      $0x11, Z1, Z16, K1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VSUBPS      Z11, Z15, Z15
+	VADDPS      Z14, Z3, Z3
+	VFMADD231PS Z15, Z14, Z7
+	VMOVUPS     128(DX)(R13*1), Z14
+	VMOVUPS     128(BX)(R13*1), Z15
+	VMOVUPS     128(DI)(R13*1), Z16
+	VCMPPS      $0x1e, Z0, Z16, K1
+	VCMPPS      $0x11, Z1, Z16, K1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VSUBPS      Z12, Z15, Z15
+	VADDPS      Z14, Z4, Z4
+	VFMADD231PS Z15, Z14, Z8
+	VMOVUPS     192(DX)(R13*1), Z14
+	VMOVUPS     192(BX)(R13*1), Z15
+	VMOVUPS     192(DI)(R13*1), Z16
+	VCMPPS      $0x1e, Z0, Z16, K1
+	VCMPPS      $0x11, Z1, Z16, K1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VSUBPS      Z13, Z15, Z15
+	VADDPS      Z14, Z5, Z5
+	VFMADD231PS Z15, Z14, Z9
 	ADDQ        R12, R13
 	DECQ        R11
 	JNE         widerow
-	VMOVUPS     Z1, (AX)(R10*4)
-	VMOVUPS     Z5, (CX)(R10*4)
-	VMOVUPS     Z2, 64(AX)(R10*4)
-	VMOVUPS     Z6, 64(CX)(R10*4)
-	VMOVUPS     Z3, 128(AX)(R10*4)
-	VMOVUPS     Z7, 128(CX)(R10*4)
-	VMOVUPS     Z4, 192(AX)(R10*4)
-	VMOVUPS     Z8, 192(CX)(R10*4)
+	VMOVUPS     Z2, (AX)(R10*4)
+	VMOVUPS     Z6, (CX)(R10*4)
+	VMOVUPS     Z3, 64(AX)(R10*4)
+	VMOVUPS     Z7, 64(CX)(R10*4)
+	VMOVUPS     Z4, 128(AX)(R10*4)
+	VMOVUPS     Z8, 128(CX)(R10*4)
+	VMOVUPS     Z5, 192(AX)(R10*4)
+	VMOVUPS     Z9, 192(CX)(R10*4)
 	ADDQ        $+64, R10
 	JMP         wide
 
@@ -397,28 +559,29 @@ narrow:
 	MOVQ      $-1, R13
 	BZHIQ     R11, R13, R13
 	KMOVW     R13, K1
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z5, Z5, Z5
-	VMOVUPS.Z (SI)(R10*4), K1, Z2
-	VMOVAPS   Z2, Z9
+	VPXORD    Z2, Z2, Z2
+	VPXORD    Z6, Z6, Z6
+	VMOVUPS.Z (SI)(R10*4), K1, Z3
+	VMOVAPS   Z3, Z10
 	MOVQ      R10, R13
 	SHLQ      $0x02, R13
 	MOVQ      R8, R11
 
 narrowrow:
-	VMOVUPS.Z   (DX)(R13*1), K1, Z2
-	VMOVUPS.Z   (BX)(R13*1), K1, Z3
-	VMOVUPS.Z   (DI)(R13*1), K1, Z4
-	VCMPPS      $0x1e, Z0, Z4, K2
-	VMOVAPS.Z   Z2, K2, Z2
-	VSUBPS      Z9, Z3, Z3
-	VADDPS      Z2, Z1, Z1
-	VFMADD231PS Z3, Z2, Z5
+	VMOVUPS.Z   (DX)(R13*1), K1, Z3
+	VMOVUPS.Z   (BX)(R13*1), K1, Z4
+	VMOVUPS.Z   (DI)(R13*1), K1, Z5
+	VCMPPS      $0x1e, Z0, Z5, K2
+	VCMPPS      $0x11, Z1, Z5, K2, K2
+	VMOVAPS.Z   Z3, K2, Z3
+	VSUBPS      Z10, Z4, Z4
+	VADDPS      Z3, Z2, Z2
+	VFMADD231PS Z4, Z3, Z6
 	ADDQ        R12, R13
 	DECQ        R11
 	JNE         narrowrow
-	VMOVUPS     Z1, K1, (AX)(R10*4)
-	VMOVUPS     Z5, K1, (CX)(R10*4)
+	VMOVUPS     Z2, K1, (AX)(R10*4)
+	VMOVUPS     Z6, K1, (CX)(R10*4)
 	ADDQ        $+16, R10
 	JMP         narrow
 
@@ -426,14 +589,540 @@ done:
 	VZEROUPPER
 	RET
 
-// func normApplyAVX512(y []float32, x []float32, scale []float32, shift []float32, rows int, c int, lo float32)
+// func normGradApplyYAVX512(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·normApplyAVX512(SB), NOSPLIT, $0-116
+TEXT ·normGradApplyYAVX512(SB), NOSPLIT, $0-280
+	MOVQ         dx_base+0(FP), AX
+	MOVQ         dres_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         a_base+168(FP), SI
+	MOVQ         b_base+192(FP), DI
+	MOVQ         d_base+216(FP), R8
+	VBROADCASTSS lo+272(FP), Z0
+	VBROADCASTSS hi+276(FP), Z1
+	MOVQ         y_base+96(FP), R9
+	MOVQ         rows+240(FP), R10
+	MOVQ         c+248(FP), R11
+	MOVQ         R11, R12
+	SHLQ         $0x02, R12
+
+row:
+	TESTQ R10, R10
+	JLE   norows
+	XORQ  R13, R13
+	MOVQ  R11, R14
+	ANDQ  $-32, R14
+	JE    one
+
+many:
+	VMOVUPS     (DX)(R13*4), Z2
+	VMOVUPS     (R8)(R13*4), Z3
+	VMOVUPS     (BX)(R13*4), Z4
+	VMOVUPS     (R9)(R13*4), Z5
+	VCMPPS      $0x1e, Z0, Z5, K1
+	VCMPPS      $0x11, Z1, Z5, K1, K1
+	VMOVAPS.Z   Z2, K1, Z2
+	VMOVUPS     (DI)(R13*4), Z5
+	VFMADD231PS Z5, Z4, Z3
+	VMOVUPS     (SI)(R13*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v1dx
+	VMOVUPS     (AX)(R13*4), Z4
+	VADDPS      Z4, Z3, Z3
+
+v1dx:
+	VMOVUPS Z3, (AX)(R13*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v1res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v1add
+	VMOVUPS (CX)(R13*4), Z3
+	VADDPS  Z3, Z2, Z2
+
+v1add:
+	VMOVUPS Z2, (CX)(R13*4)
+
+v1res:
+	VMOVUPS     64(DX)(R13*4), Z2
+	VMOVUPS     64(R8)(R13*4), Z3
+	VMOVUPS     64(BX)(R13*4), Z4
+	VMOVUPS     64(R9)(R13*4), Z5
+	VCMPPS      $0x1e, Z0, Z5, K1
+	VCMPPS      $0x11, Z1, Z5, K1, K1
+	VMOVAPS.Z   Z2, K1, Z2
+	VMOVUPS     64(DI)(R13*4), Z5
+	VFMADD231PS Z5, Z4, Z3
+	VMOVUPS     64(SI)(R13*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v2dx
+	VMOVUPS     64(AX)(R13*4), Z4
+	VADDPS      Z4, Z3, Z3
+
+v2dx:
+	VMOVUPS Z3, 64(AX)(R13*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v2res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v2add
+	VMOVUPS 64(CX)(R13*4), Z3
+	VADDPS  Z3, Z2, Z2
+
+v2add:
+	VMOVUPS Z2, 64(CX)(R13*4)
+
+v2res:
+	ADDQ $+32, R13
+	CMPQ R13, R14
+	JLT  many
+
+one:
+	MOVQ R11, R14
+	ANDQ $-16, R14
+	CMPQ R13, R14
+	JGE  rest
+
+onemore:
+	VMOVUPS     (DX)(R13*4), Z2
+	VMOVUPS     (R8)(R13*4), Z3
+	VMOVUPS     (BX)(R13*4), Z4
+	VMOVUPS     (R9)(R13*4), Z5
+	VCMPPS      $0x1e, Z0, Z5, K1
+	VCMPPS      $0x11, Z1, Z5, K1, K1
+	VMOVAPS.Z   Z2, K1, Z2
+	VMOVUPS     (DI)(R13*4), Z5
+	VFMADD231PS Z5, Z4, Z3
+	VMOVUPS     (SI)(R13*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v3dx
+	VMOVUPS     (AX)(R13*4), Z4
+	VADDPS      Z4, Z3, Z3
+
+v3dx:
+	VMOVUPS Z3, (AX)(R13*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v3res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v3add
+	VMOVUPS (CX)(R13*4), Z3
+	VADDPS  Z3, Z2, Z2
+
+v3add:
+	VMOVUPS Z2, (CX)(R13*4)
+
+v3res:
+	ADDQ $+16, R13
+	CMPQ R13, R14
+	JLT  onemore
+
+rest:
+	MOVQ        R11, R14
+	SUBQ        R13, R14
+	JE          done
+	MOVQ        $-1, R15
+	BZHIQ       R14, R15, R15
+	KMOVW       R15, K1
+	VMOVUPS.Z   (DX)(R13*4), K1, Z2
+	VMOVUPS.Z   (R8)(R13*4), K1, Z3
+	VMOVUPS.Z   (BX)(R13*4), K1, Z4
+	VMOVUPS.Z   (R9)(R13*4), K1, Z5
+	VCMPPS      $0x1e, Z0, Z5, K2
+	VCMPPS      $0x11, Z1, Z5, K2, K2
+	VMOVAPS.Z   Z2, K2, Z2
+	VMOVUPS.Z   (DI)(R13*4), K1, Z5
+	VFMADD231PS Z5, Z4, Z3
+	VMOVUPS.Z   (SI)(R13*4), K1, Z4
+	VFMADD231PS Z4, Z2, Z3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v4dx
+	VMOVUPS.Z   (AX)(R13*4), K1, Z4
+	VADDPS      Z4, Z3, Z3
+
+v4dx:
+	VMOVUPS   Z3, K1, (AX)(R13*4)
+	CMPQ      dres_base+24(FP), $0x00
+	JE        v4res
+	CMPQ      addRes+264(FP), $0x00
+	JE        v4add
+	VMOVUPS.Z (CX)(R13*4), K1, Z3
+	VADDPS    Z3, Z2, Z2
+
+v4add:
+	VMOVUPS Z2, K1, (CX)(R13*4)
+
+v4res:
+done:
+	ADDQ R12, AX
+	ADDQ R12, CX
+	ADDQ R12, DX
+	ADDQ R12, BX
+	ADDQ R12, R9
+	DECQ R10
+	JMP  row
+
+norows:
+	VZEROUPPER
+	RET
+
+// func normGradSumsXAVX512(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·normGradSumsXAVX512(SB), NOSPLIT, $0-216
+	MOVQ         s1_base+0(FP), AX
+	MOVQ         s2_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         mean_base+96(FP), SI
+	VBROADCASTSS lo+208(FP), Z0
+	VBROADCASTSS hi+212(FP), Z1
+	MOVQ         scale_base+144(FP), DI
+	MOVQ         shift_base+168(FP), R8
+	MOVQ         rows+192(FP), R9
+	MOVQ         c+200(FP), R10
+	XORQ         R11, R11
+	MOVQ         R10, R13
+	SHLQ         $0x02, R13
+	TESTQ        R9, R9
+	JE           done
+
+wide:
+	MOVQ    R10, R12
+	SUBQ    R11, R12
+	CMPQ    R12, $+64
+	JLT     narrow
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z6, Z6, Z6
+	VMOVUPS (SI)(R11*4), Z10
+	VMOVAPS Z10, Z10
+	VMOVUPS (DI)(R11*4), Z11
+	VMOVAPS Z11, Z14
+	VMOVUPS (R8)(R11*4), Z11
+	VMOVAPS Z11, Z18
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z7, Z7, Z7
+	VMOVUPS 64(SI)(R11*4), Z11
+	VMOVAPS Z11, Z11
+	VMOVUPS 64(DI)(R11*4), Z12
+	VMOVAPS Z12, Z15
+	VMOVUPS 64(R8)(R11*4), Z12
+	VMOVAPS Z12, Z19
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z8, Z8, Z8
+	VMOVUPS 128(SI)(R11*4), Z12
+	VMOVAPS Z12, Z12
+	VMOVUPS 128(DI)(R11*4), Z13
+	VMOVAPS Z13, Z16
+	VMOVUPS 128(R8)(R11*4), Z13
+	VMOVAPS Z13, Z20
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z9, Z9, Z9
+	VMOVUPS 192(SI)(R11*4), Z13
+	VMOVAPS Z13, Z13
+	VMOVUPS 192(DI)(R11*4), Z17
+	VMOVAPS Z17, Z17
+	VMOVUPS 192(R8)(R11*4), Z21
+	VMOVAPS Z21, Z21
+	MOVQ    R11, R14
+	SHLQ    $0x02, R14
+	MOVQ    R9, R12
+
+widerow:
+	VMOVUPS     (DX)(R14*1), Z22
+	VMOVUPS     (BX)(R14*1), Z23
+	VMOVAPS     Z18, Z24
+	VFMADD231PS Z14, Z23, Z24
+	VCMPPS      $0x1e, Z0, Z24, K1
+	VCMPPS      $0x11, Z1, Z24, K1, K1
+	VMOVAPS.Z   Z22, K1, Z22
+	VSUBPS      Z10, Z23, Z23
+	VADDPS      Z22, Z2, Z2
+	VFMADD231PS Z23, Z22, Z6
+	VMOVUPS     64(DX)(R14*1), Z22
+	VMOVUPS     64(BX)(R14*1), Z23
+	VMOVAPS     Z19, Z24
+	VFMADD231PS Z15, Z23, Z24
+	VCMPPS      $0x1e, Z0, Z24, K1
+	VCMPPS      $0x11, Z1, Z24, K1, K1
+	VMOVAPS.Z   Z22, K1, Z22
+	VSUBPS      Z11, Z23, Z23
+	VADDPS      Z22, Z3, Z3
+	VFMADD231PS Z23, Z22, Z7
+	VMOVUPS     128(DX)(R14*1), Z22
+	VMOVUPS     128(BX)(R14*1), Z23
+	VMOVAPS     Z20, Z24
+	VFMADD231PS Z16, Z23, Z24
+	VCMPPS      $0x1e, Z0, Z24, K1
+	VCMPPS      $0x11, Z1, Z24, K1, K1
+	VMOVAPS.Z   Z22, K1, Z22
+	VSUBPS      Z12, Z23, Z23
+	VADDPS      Z22, Z4, Z4
+	VFMADD231PS Z23, Z22, Z8
+	VMOVUPS     192(DX)(R14*1), Z22
+	VMOVUPS     192(BX)(R14*1), Z23
+	VMOVAPS     Z21, Z24
+	VFMADD231PS Z17, Z23, Z24
+	VCMPPS      $0x1e, Z0, Z24, K1
+	VCMPPS      $0x11, Z1, Z24, K1, K1
+	VMOVAPS.Z   Z22, K1, Z22
+	VSUBPS      Z13, Z23, Z23
+	VADDPS      Z22, Z5, Z5
+	VFMADD231PS Z23, Z22, Z9
+	ADDQ        R13, R14
+	DECQ        R12
+	JNE         widerow
+	VMOVUPS     Z2, (AX)(R11*4)
+	VMOVUPS     Z6, (CX)(R11*4)
+	VMOVUPS     Z3, 64(AX)(R11*4)
+	VMOVUPS     Z7, 64(CX)(R11*4)
+	VMOVUPS     Z4, 128(AX)(R11*4)
+	VMOVUPS     Z8, 128(CX)(R11*4)
+	VMOVUPS     Z5, 192(AX)(R11*4)
+	VMOVUPS     Z9, 192(CX)(R11*4)
+	ADDQ        $+64, R11
+	JMP         wide
+
+narrow:
+	MOVQ      R10, R12
+	SUBQ      R11, R12
+	JLE       done
+	MOVQ      $0x00000010, R14
+	CMPQ      R12, R14
+	CMOVQGT   R14, R12
+	MOVQ      $-1, R14
+	BZHIQ     R12, R14, R14
+	KMOVW     R14, K1
+	VPXORD    Z2, Z2, Z2
+	VPXORD    Z6, Z6, Z6
+	VMOVUPS.Z (SI)(R11*4), K1, Z3
+	VMOVAPS   Z3, Z10
+	VMOVUPS.Z (DI)(R11*4), K1, Z3
+	VMOVAPS   Z3, Z14
+	VMOVUPS.Z (R8)(R11*4), K1, Z3
+	VMOVAPS   Z3, Z18
+	MOVQ      R11, R14
+	SHLQ      $0x02, R14
+	MOVQ      R9, R12
+
+narrowrow:
+	VMOVUPS.Z   (DX)(R14*1), K1, Z3
+	VMOVUPS.Z   (BX)(R14*1), K1, Z4
+	VMOVAPS     Z18, Z5
+	VFMADD231PS Z14, Z4, Z5
+	VCMPPS      $0x1e, Z0, Z5, K2
+	VCMPPS      $0x11, Z1, Z5, K2, K2
+	VMOVAPS.Z   Z3, K2, Z3
+	VSUBPS      Z10, Z4, Z4
+	VADDPS      Z3, Z2, Z2
+	VFMADD231PS Z4, Z3, Z6
+	ADDQ        R13, R14
+	DECQ        R12
+	JNE         narrowrow
+	VMOVUPS     Z2, K1, (AX)(R11*4)
+	VMOVUPS     Z6, K1, (CX)(R11*4)
+	ADDQ        $+16, R11
+	JMP         narrow
+
+done:
+	VZEROUPPER
+	RET
+
+// func normGradApplyXAVX512(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·normGradApplyXAVX512(SB), NOSPLIT, $8-280
+	MOVQ         dx_base+0(FP), AX
+	MOVQ         dres_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         a_base+168(FP), SI
+	MOVQ         b_base+192(FP), DI
+	MOVQ         d_base+216(FP), R8
+	VBROADCASTSS lo+272(FP), Z0
+	VBROADCASTSS hi+276(FP), Z1
+	MOVQ         scale_base+120(FP), R9
+	MOVQ         shift_base+144(FP), R10
+	MOVQ         rows+240(FP), R11
+	MOVQ         c+248(FP), R12
+	MOVQ         R12, R13
+	SHLQ         $0x02, R13
+
+row:
+	TESTQ R11, R11
+	JLE   norows
+	XORQ  R14, R14
+	MOVQ  R12, R15
+	ANDQ  $-32, R15
+	JE    one
+
+many:
+	VMOVUPS     (DX)(R14*4), Z2
+	VMOVUPS     (R8)(R14*4), Z3
+	VMOVUPS     (BX)(R14*4), Z4
+	VMOVUPS     (R10)(R14*4), Z5
+	VMOVUPS     (R9)(R14*4), Z6
+	VFMADD231PS Z6, Z4, Z5
+	VCMPPS      $0x1e, Z0, Z5, K1
+	VCMPPS      $0x11, Z1, Z5, K1, K1
+	VMOVAPS.Z   Z2, K1, Z2
+	VMOVUPS     (DI)(R14*4), Z5
+	VFMADD231PS Z5, Z4, Z3
+	VMOVUPS     (SI)(R14*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v1dx
+	VMOVUPS     (AX)(R14*4), Z4
+	VADDPS      Z4, Z3, Z3
+
+v1dx:
+	VMOVUPS Z3, (AX)(R14*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v1res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v1add
+	VMOVUPS (CX)(R14*4), Z3
+	VADDPS  Z3, Z2, Z2
+
+v1add:
+	VMOVUPS Z2, (CX)(R14*4)
+
+v1res:
+	VMOVUPS     64(DX)(R14*4), Z2
+	VMOVUPS     64(R8)(R14*4), Z3
+	VMOVUPS     64(BX)(R14*4), Z4
+	VMOVUPS     64(R10)(R14*4), Z5
+	VMOVUPS     64(R9)(R14*4), Z6
+	VFMADD231PS Z6, Z4, Z5
+	VCMPPS      $0x1e, Z0, Z5, K1
+	VCMPPS      $0x11, Z1, Z5, K1, K1
+	VMOVAPS.Z   Z2, K1, Z2
+	VMOVUPS     64(DI)(R14*4), Z5
+	VFMADD231PS Z5, Z4, Z3
+	VMOVUPS     64(SI)(R14*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v2dx
+	VMOVUPS     64(AX)(R14*4), Z4
+	VADDPS      Z4, Z3, Z3
+
+v2dx:
+	VMOVUPS Z3, 64(AX)(R14*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v2res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v2add
+	VMOVUPS 64(CX)(R14*4), Z3
+	VADDPS  Z3, Z2, Z2
+
+v2add:
+	VMOVUPS Z2, 64(CX)(R14*4)
+
+v2res:
+	ADDQ $+32, R14
+	CMPQ R14, R15
+	JLT  many
+
+one:
+	MOVQ R12, R15
+	ANDQ $-16, R15
+	CMPQ R14, R15
+	JGE  rest
+
+onemore:
+	VMOVUPS     (DX)(R14*4), Z2
+	VMOVUPS     (R8)(R14*4), Z3
+	VMOVUPS     (BX)(R14*4), Z4
+	VMOVUPS     (R10)(R14*4), Z5
+	VMOVUPS     (R9)(R14*4), Z6
+	VFMADD231PS Z6, Z4, Z5
+	VCMPPS      $0x1e, Z0, Z5, K1
+	VCMPPS      $0x11, Z1, Z5, K1, K1
+	VMOVAPS.Z   Z2, K1, Z2
+	VMOVUPS     (DI)(R14*4), Z5
+	VFMADD231PS Z5, Z4, Z3
+	VMOVUPS     (SI)(R14*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v3dx
+	VMOVUPS     (AX)(R14*4), Z4
+	VADDPS      Z4, Z3, Z3
+
+v3dx:
+	VMOVUPS Z3, (AX)(R14*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v3res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v3add
+	VMOVUPS (CX)(R14*4), Z3
+	VADDPS  Z3, Z2, Z2
+
+v3add:
+	VMOVUPS Z2, (CX)(R14*4)
+
+v3res:
+	ADDQ $+16, R14
+	CMPQ R14, R15
+	JLT  onemore
+
+rest:
+	MOVQ        R12, R15
+	SUBQ        R14, R15
+	JE          done
+	MOVQ        $-1, BP
+	BZHIQ       R15, BP, BP
+	KMOVW       BP, K1
+	VMOVUPS.Z   (DX)(R14*4), K1, Z2
+	VMOVUPS.Z   (R8)(R14*4), K1, Z3
+	VMOVUPS.Z   (BX)(R14*4), K1, Z4
+	VMOVUPS.Z   (R10)(R14*4), K1, Z5
+	VMOVUPS.Z   (R9)(R14*4), K1, Z6
+	VFMADD231PS Z6, Z4, Z5
+	VCMPPS      $0x1e, Z0, Z5, K2
+	VCMPPS      $0x11, Z1, Z5, K2, K2
+	VMOVAPS.Z   Z2, K2, Z2
+	VMOVUPS.Z   (DI)(R14*4), K1, Z5
+	VFMADD231PS Z5, Z4, Z3
+	VMOVUPS.Z   (SI)(R14*4), K1, Z4
+	VFMADD231PS Z4, Z2, Z3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v4dx
+	VMOVUPS.Z   (AX)(R14*4), K1, Z4
+	VADDPS      Z4, Z3, Z3
+
+v4dx:
+	VMOVUPS   Z3, K1, (AX)(R14*4)
+	CMPQ      dres_base+24(FP), $0x00
+	JE        v4res
+	CMPQ      addRes+264(FP), $0x00
+	JE        v4add
+	VMOVUPS.Z (CX)(R14*4), K1, Z3
+	VADDPS    Z3, Z2, Z2
+
+v4add:
+	VMOVUPS Z2, K1, (CX)(R14*4)
+
+v4res:
+done:
+	ADDQ R13, AX
+	ADDQ R13, CX
+	ADDQ R13, DX
+	ADDQ R13, BX
+	DECQ R11
+	JMP  row
+
+norows:
+	VZEROUPPER
+	RET
+
+// func normApplyAVX512(y []float32, x []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·normApplyAVX512(SB), NOSPLIT, $0-120
 	MOVQ         y_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         scale_base+48(FP), DX
 	MOVQ         shift_base+72(FP), BX
 	VBROADCASTSS lo+112(FP), Z0
+	VBROADCASTSS hi+116(FP), Z1
 	MOVQ         rows+96(FP), SI
 	MOVQ         c+104(FP), DI
 	MOVQ         DI, R8
@@ -448,30 +1137,34 @@ row:
 	JE    one
 
 many:
-	VMOVUPS     (CX)(R9*4), Z1
-	VMOVUPS     (BX)(R9*4), Z2
-	VMOVUPS     (DX)(R9*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, (AX)(R9*4)
-	VMOVUPS     64(CX)(R9*4), Z1
-	VMOVUPS     64(BX)(R9*4), Z2
-	VMOVUPS     64(DX)(R9*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, 64(AX)(R9*4)
-	VMOVUPS     128(CX)(R9*4), Z1
-	VMOVUPS     128(BX)(R9*4), Z2
-	VMOVUPS     128(DX)(R9*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, 128(AX)(R9*4)
-	VMOVUPS     192(CX)(R9*4), Z1
-	VMOVUPS     192(BX)(R9*4), Z2
-	VMOVUPS     192(DX)(R9*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, 192(AX)(R9*4)
+	VMOVUPS     (CX)(R9*4), Z2
+	VMOVUPS     (BX)(R9*4), Z3
+	VMOVUPS     (DX)(R9*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, (AX)(R9*4)
+	VMOVUPS     64(CX)(R9*4), Z2
+	VMOVUPS     64(BX)(R9*4), Z3
+	VMOVUPS     64(DX)(R9*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, 64(AX)(R9*4)
+	VMOVUPS     128(CX)(R9*4), Z2
+	VMOVUPS     128(BX)(R9*4), Z3
+	VMOVUPS     128(DX)(R9*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, 128(AX)(R9*4)
+	VMOVUPS     192(CX)(R9*4), Z2
+	VMOVUPS     192(BX)(R9*4), Z3
+	VMOVUPS     192(DX)(R9*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, 192(AX)(R9*4)
 	ADDQ        $+64, R9
 	CMPQ        R9, R10
 	JLT         many
@@ -483,12 +1176,13 @@ one:
 	JGE  rest
 
 onemore:
-	VMOVUPS     (CX)(R9*4), Z1
-	VMOVUPS     (BX)(R9*4), Z2
-	VMOVUPS     (DX)(R9*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, (AX)(R9*4)
+	VMOVUPS     (CX)(R9*4), Z2
+	VMOVUPS     (BX)(R9*4), Z3
+	VMOVUPS     (DX)(R9*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, (AX)(R9*4)
 	ADDQ        $+16, R9
 	CMPQ        R9, R10
 	JLT         onemore
@@ -500,12 +1194,13 @@ rest:
 	MOVQ        $-1, R11
 	BZHIQ       R10, R11, R11
 	KMOVW       R11, K1
-	VMOVUPS.Z   (CX)(R9*4), K1, Z1
-	VMOVUPS.Z   (BX)(R9*4), K1, Z2
-	VMOVUPS.Z   (DX)(R9*4), K1, Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, K1, (AX)(R9*4)
+	VMOVUPS.Z   (CX)(R9*4), K1, Z2
+	VMOVUPS.Z   (BX)(R9*4), K1, Z3
+	VMOVUPS.Z   (DX)(R9*4), K1, Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, K1, (AX)(R9*4)
 
 done:
 	ADDQ R8, AX
@@ -517,14 +1212,15 @@ norows:
 	VZEROUPPER
 	RET
 
-// func normApplyResAVX512(y []float32, x []float32, res []float32, scale []float32, shift []float32, rows int, c int, lo float32)
+// func normApplyResAVX512(y []float32, x []float32, res []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·normApplyResAVX512(SB), NOSPLIT, $0-140
+TEXT ·normApplyResAVX512(SB), NOSPLIT, $0-144
 	MOVQ         y_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         scale_base+72(FP), DX
 	MOVQ         shift_base+96(FP), BX
 	VBROADCASTSS lo+136(FP), Z0
+	VBROADCASTSS hi+140(FP), Z1
 	MOVQ         res_base+48(FP), SI
 	MOVQ         rows+120(FP), DI
 	MOVQ         c+128(FP), R8
@@ -540,38 +1236,42 @@ row:
 	JE    one
 
 many:
-	VMOVUPS     (CX)(R10*4), Z1
-	VMOVUPS     (BX)(R10*4), Z2
-	VMOVUPS     (DX)(R10*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMOVUPS     (SI)(R10*4), Z1
-	VADDPS      Z1, Z2, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, (AX)(R10*4)
-	VMOVUPS     64(CX)(R10*4), Z1
-	VMOVUPS     64(BX)(R10*4), Z2
-	VMOVUPS     64(DX)(R10*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMOVUPS     64(SI)(R10*4), Z1
-	VADDPS      Z1, Z2, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, 64(AX)(R10*4)
-	VMOVUPS     128(CX)(R10*4), Z1
-	VMOVUPS     128(BX)(R10*4), Z2
-	VMOVUPS     128(DX)(R10*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMOVUPS     128(SI)(R10*4), Z1
-	VADDPS      Z1, Z2, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, 128(AX)(R10*4)
-	VMOVUPS     192(CX)(R10*4), Z1
-	VMOVUPS     192(BX)(R10*4), Z2
-	VMOVUPS     192(DX)(R10*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMOVUPS     192(SI)(R10*4), Z1
-	VADDPS      Z1, Z2, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, 192(AX)(R10*4)
+	VMOVUPS     (CX)(R10*4), Z2
+	VMOVUPS     (BX)(R10*4), Z3
+	VMOVUPS     (DX)(R10*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMOVUPS     (SI)(R10*4), Z2
+	VADDPS      Z2, Z3, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, (AX)(R10*4)
+	VMOVUPS     64(CX)(R10*4), Z2
+	VMOVUPS     64(BX)(R10*4), Z3
+	VMOVUPS     64(DX)(R10*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMOVUPS     64(SI)(R10*4), Z2
+	VADDPS      Z2, Z3, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, 64(AX)(R10*4)
+	VMOVUPS     128(CX)(R10*4), Z2
+	VMOVUPS     128(BX)(R10*4), Z3
+	VMOVUPS     128(DX)(R10*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMOVUPS     128(SI)(R10*4), Z2
+	VADDPS      Z2, Z3, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, 128(AX)(R10*4)
+	VMOVUPS     192(CX)(R10*4), Z2
+	VMOVUPS     192(BX)(R10*4), Z3
+	VMOVUPS     192(DX)(R10*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMOVUPS     192(SI)(R10*4), Z2
+	VADDPS      Z2, Z3, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, 192(AX)(R10*4)
 	ADDQ        $+64, R10
 	CMPQ        R10, R11
 	JLT         many
@@ -583,14 +1283,15 @@ one:
 	JGE  rest
 
 onemore:
-	VMOVUPS     (CX)(R10*4), Z1
-	VMOVUPS     (BX)(R10*4), Z2
-	VMOVUPS     (DX)(R10*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMOVUPS     (SI)(R10*4), Z1
-	VADDPS      Z1, Z2, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, (AX)(R10*4)
+	VMOVUPS     (CX)(R10*4), Z2
+	VMOVUPS     (BX)(R10*4), Z3
+	VMOVUPS     (DX)(R10*4), Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMOVUPS     (SI)(R10*4), Z2
+	VADDPS      Z2, Z3, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, (AX)(R10*4)
 	ADDQ        $+16, R10
 	CMPQ        R10, R11
 	JLT         onemore
@@ -602,180 +1303,21 @@ rest:
 	MOVQ        $-1, R12
 	BZHIQ       R11, R12, R12
 	KMOVW       R12, K1
-	VMOVUPS.Z   (CX)(R10*4), K1, Z1
-	VMOVUPS.Z   (BX)(R10*4), K1, Z2
-	VMOVUPS.Z   (DX)(R10*4), K1, Z3
-	VFMADD231PS Z3, Z1, Z2
-	VMOVUPS.Z   (SI)(R10*4), K1, Z1
-	VADDPS      Z1, Z2, Z2
-	VMAXPS      Z2, Z0, Z2
-	VMOVUPS     Z2, K1, (AX)(R10*4)
+	VMOVUPS.Z   (CX)(R10*4), K1, Z2
+	VMOVUPS.Z   (BX)(R10*4), K1, Z3
+	VMOVUPS.Z   (DX)(R10*4), K1, Z4
+	VFMADD231PS Z4, Z2, Z3
+	VMOVUPS.Z   (SI)(R10*4), K1, Z2
+	VADDPS      Z2, Z3, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMINPS      Z3, Z1, Z3
+	VMOVUPS     Z3, K1, (AX)(R10*4)
 
 done:
 	ADDQ R9, AX
 	ADDQ R9, CX
 	ADDQ R9, SI
 	DECQ DI
-	JMP  row
-
-norows:
-	VZEROUPPER
-	RET
-
-// func normGradApplyAVX512(dx []float32, dres []float32, dy []float32, x []float32, y []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·normGradApplyAVX512(SB), NOSPLIT, $0-224
-	MOVQ   dx_base+0(FP), AX
-	MOVQ   dres_base+24(FP), CX
-	MOVQ   dy_base+48(FP), DX
-	MOVQ   x_base+72(FP), BX
-	MOVQ   y_base+96(FP), SI
-	MOVQ   a_base+120(FP), DI
-	MOVQ   b_base+144(FP), R8
-	MOVQ   d_base+168(FP), R9
-	VPXORD Z0, Z0, Z0
-	MOVQ   rows+192(FP), R10
-	MOVQ   c+200(FP), R11
-	MOVQ   R11, R12
-	SHLQ   $0x02, R12
-
-row:
-	TESTQ R10, R10
-	JLE   norows
-	XORQ  R13, R13
-	MOVQ  R11, R14
-	ANDQ  $-16, R14
-	JE    one
-
-many:
-	VMOVUPS   (DX)(R13*4), Z1
-	VMOVUPS   (R9)(R13*4), Z2
-	CMPQ      y_base+96(FP), $0x00
-	JE        v1y
-	VMOVUPS   (SI)(R13*4), Z3
-	VCMPPS    $0x1e, Z0, Z3, K1
-	VMOVAPS.Z Z1, K1, Z1
-	VMOVAPS   Z1, Z1
-
-v1y:
-	VMOVUPS     (R8)(R13*4), Z3
-	VMOVUPS     (BX)(R13*4), Z4
-	VFMADD231PS Z3, Z4, Z2
-	VMOVUPS     (DI)(R13*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	CMPQ        addDx+208(FP), $0x00
-	JE          v1dx
-	VMOVUPS     (AX)(R13*4), Z3
-	VADDPS      Z3, Z2, Z2
-
-v1dx:
-	VMOVUPS Z2, (AX)(R13*4)
-	CMPQ    dres_base+24(FP), $0x00
-	JE      v1res
-	CMPQ    addRes+216(FP), $0x00
-	JE      v1add
-	VMOVUPS (CX)(R13*4), Z2
-	VADDPS  Z2, Z1, Z1
-
-v1add:
-	VMOVUPS Z1, (CX)(R13*4)
-
-v1res:
-	ADDQ $+16, R13
-	CMPQ R13, R14
-	JLT  many
-
-one:
-	MOVQ R11, R14
-	ANDQ $-16, R14
-	CMPQ R13, R14
-	JGE  rest
-
-onemore:
-	VMOVUPS   (DX)(R13*4), Z1
-	VMOVUPS   (R9)(R13*4), Z2
-	CMPQ      y_base+96(FP), $0x00
-	JE        v2y
-	VMOVUPS   (SI)(R13*4), Z3
-	VCMPPS    $0x1e, Z0, Z3, K1
-	VMOVAPS.Z Z1, K1, Z1
-	VMOVAPS   Z1, Z1
-
-v2y:
-	VMOVUPS     (R8)(R13*4), Z3
-	VMOVUPS     (BX)(R13*4), Z4
-	VFMADD231PS Z3, Z4, Z2
-	VMOVUPS     (DI)(R13*4), Z3
-	VFMADD231PS Z3, Z1, Z2
-	CMPQ        addDx+208(FP), $0x00
-	JE          v2dx
-	VMOVUPS     (AX)(R13*4), Z3
-	VADDPS      Z3, Z2, Z2
-
-v2dx:
-	VMOVUPS Z2, (AX)(R13*4)
-	CMPQ    dres_base+24(FP), $0x00
-	JE      v2res
-	CMPQ    addRes+216(FP), $0x00
-	JE      v2add
-	VMOVUPS (CX)(R13*4), Z2
-	VADDPS  Z2, Z1, Z1
-
-v2add:
-	VMOVUPS Z1, (CX)(R13*4)
-
-v2res:
-	ADDQ $+16, R13
-	CMPQ R13, R14
-	JLT  onemore
-
-rest:
-	MOVQ      R11, R14
-	SUBQ      R13, R14
-	JE        done
-	MOVQ      $-1, R15
-	BZHIQ     R14, R15, R15
-	KMOVW     R15, K1
-	VMOVUPS.Z (DX)(R13*4), K1, Z1
-	VMOVUPS.Z (R9)(R13*4), K1, Z2
-	CMPQ      y_base+96(FP), $0x00
-	JE        v3y
-	VMOVUPS.Z (SI)(R13*4), K1, Z3
-	VCMPPS    $0x1e, Z0, Z3, K2
-	VMOVAPS.Z Z1, K2, Z1
-	VMOVAPS   Z1, Z1
-
-v3y:
-	VMOVUPS.Z   (R8)(R13*4), K1, Z3
-	VMOVUPS.Z   (BX)(R13*4), K1, Z4
-	VFMADD231PS Z3, Z4, Z2
-	VMOVUPS.Z   (DI)(R13*4), K1, Z3
-	VFMADD231PS Z3, Z1, Z2
-	CMPQ        addDx+208(FP), $0x00
-	JE          v3dx
-	VMOVUPS.Z   (AX)(R13*4), K1, Z3
-	VADDPS      Z3, Z2, Z2
-
-v3dx:
-	VMOVUPS   Z2, K1, (AX)(R13*4)
-	CMPQ      dres_base+24(FP), $0x00
-	JE        v3res
-	CMPQ      addRes+216(FP), $0x00
-	JE        v3add
-	VMOVUPS.Z (CX)(R13*4), K1, Z2
-	VADDPS    Z2, Z1, Z1
-
-v3add:
-	VMOVUPS Z1, K1, (CX)(R13*4)
-
-v3res:
-done:
-	ADDQ R12, AX
-	ADDQ R12, CX
-	ADDQ R12, DX
-	ADDQ R12, BX
-	ADDQ R12, SI
-	DECQ R10
 	JMP  row
 
 norows:
@@ -996,22 +1538,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func normGradSumsAVX2(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, rows int, c int)
+// func normGradSumsAVX2(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
 // Requires: AVX, CMOV, FMA3
-TEXT ·normGradSumsAVX2(SB), NOSPLIT, $0-136
-	MOVQ   s1_base+0(FP), AX
-	MOVQ   s2_base+24(FP), CX
-	MOVQ   dy_base+48(FP), DX
-	MOVQ   x_base+72(FP), BX
-	MOVQ   mean_base+96(FP), SI
-	VXORPS Y0, Y0, Y0
-	MOVQ   rows+120(FP), DI
-	MOVQ   c+128(FP), R8
-	XORQ   R9, R9
-	MOVQ   R8, R11
-	SHLQ   $0x02, R11
-	TESTQ  DI, DI
-	JE     done
+TEXT ·normGradSumsAVX2(SB), NOSPLIT, $0-216
+	MOVQ  s1_base+0(FP), AX
+	MOVQ  s2_base+24(FP), CX
+	MOVQ  dy_base+48(FP), DX
+	MOVQ  x_base+72(FP), BX
+	MOVQ  mean_base+96(FP), SI
+	MOVQ  rows+192(FP), DI
+	MOVQ  c+200(FP), R8
+	XORQ  R9, R9
+	MOVQ  R8, R11
+	SHLQ  $0x02, R11
+	TESTQ DI, DI
+	JE    done
 
 wide:
 	MOVQ    R8, R10
@@ -1087,65 +1628,228 @@ done:
 	VZEROUPPER
 	RET
 
-// func normReluGradSumsAVX2(s1 []float32, s2 []float32, dy []float32, x []float32, y []float32, mean []float32, rows int, c int)
+// func normGradApplyAVX2(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
+// Requires: AVX, FMA3
+TEXT ·normGradApplyAVX2(SB), NOSPLIT, $0-280
+	MOVQ dx_base+0(FP), AX
+	MOVQ dres_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ x_base+72(FP), BX
+	MOVQ a_base+168(FP), SI
+	MOVQ b_base+192(FP), DI
+	MOVQ d_base+216(FP), R8
+	MOVQ rows+240(FP), R9
+	MOVQ c+248(FP), R10
+	MOVQ R10, R11
+	SHLQ $0x02, R11
+
+row:
+	TESTQ R9, R9
+	JLE   norows
+	XORQ  R12, R12
+	MOVQ  R10, R13
+	ANDQ  $-16, R13
+	JE    one
+
+many:
+	VMOVUPS     (DX)(R12*4), Y0
+	VMOVUPS     (R8)(R12*4), Y1
+	VMOVUPS     (BX)(R12*4), Y2
+	VMOVUPS     (DI)(R12*4), Y3
+	VFMADD231PS Y3, Y2, Y1
+	VMOVUPS     (SI)(R12*4), Y2
+	VFMADD231PS Y2, Y0, Y1
+	CMPQ        addDx+256(FP), $0x00
+	JE          v1dx
+	VMOVUPS     (AX)(R12*4), Y2
+	VADDPS      Y2, Y1, Y1
+
+v1dx:
+	VMOVUPS Y1, (AX)(R12*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v1res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v1add
+	VMOVUPS (CX)(R12*4), Y1
+	VADDPS  Y1, Y0, Y0
+
+v1add:
+	VMOVUPS Y0, (CX)(R12*4)
+
+v1res:
+	VMOVUPS     32(DX)(R12*4), Y0
+	VMOVUPS     32(R8)(R12*4), Y1
+	VMOVUPS     32(BX)(R12*4), Y2
+	VMOVUPS     32(DI)(R12*4), Y3
+	VFMADD231PS Y3, Y2, Y1
+	VMOVUPS     32(SI)(R12*4), Y2
+	VFMADD231PS Y2, Y0, Y1
+	CMPQ        addDx+256(FP), $0x00
+	JE          v2dx
+	VMOVUPS     32(AX)(R12*4), Y2
+	VADDPS      Y2, Y1, Y1
+
+v2dx:
+	VMOVUPS Y1, 32(AX)(R12*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v2res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v2add
+	VMOVUPS 32(CX)(R12*4), Y1
+	VADDPS  Y1, Y0, Y0
+
+v2add:
+	VMOVUPS Y0, 32(CX)(R12*4)
+
+v2res:
+	ADDQ $+16, R12
+	CMPQ R12, R13
+	JLT  many
+
+one:
+	MOVQ R10, R13
+	ANDQ $-8, R13
+	CMPQ R12, R13
+	JGE  rest
+
+onemore:
+	VMOVUPS     (DX)(R12*4), Y0
+	VMOVUPS     (R8)(R12*4), Y1
+	VMOVUPS     (BX)(R12*4), Y2
+	VMOVUPS     (DI)(R12*4), Y3
+	VFMADD231PS Y3, Y2, Y1
+	VMOVUPS     (SI)(R12*4), Y2
+	VFMADD231PS Y2, Y0, Y1
+	CMPQ        addDx+256(FP), $0x00
+	JE          v3dx
+	VMOVUPS     (AX)(R12*4), Y2
+	VADDPS      Y2, Y1, Y1
+
+v3dx:
+	VMOVUPS Y1, (AX)(R12*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v3res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v3add
+	VMOVUPS (CX)(R12*4), Y1
+	VADDPS  Y1, Y0, Y0
+
+v3add:
+	VMOVUPS Y0, (CX)(R12*4)
+
+v3res:
+	ADDQ $+8, R12
+	CMPQ R12, R13
+	JLT  onemore
+
+rest:
+	MOVQ        R10, R13
+	SUBQ        R12, R13
+	JE          done
+	LEAQ        lanesf<>+0(SB), R14
+	NEGQ        R13
+	VMOVUPS     64(R14)(R13*4), Y0
+	VMASKMOVPS  (DX)(R12*4), Y0, Y1
+	VMASKMOVPS  (R8)(R12*4), Y0, Y2
+	VMASKMOVPS  (BX)(R12*4), Y0, Y3
+	VMASKMOVPS  (DI)(R12*4), Y0, Y4
+	VFMADD231PS Y4, Y3, Y2
+	VMASKMOVPS  (SI)(R12*4), Y0, Y3
+	VFMADD231PS Y3, Y1, Y2
+	CMPQ        addDx+256(FP), $0x00
+	JE          v4dx
+	VMASKMOVPS  (AX)(R12*4), Y0, Y3
+	VADDPS      Y3, Y2, Y2
+
+v4dx:
+	VMASKMOVPS Y2, Y0, (AX)(R12*4)
+	CMPQ       dres_base+24(FP), $0x00
+	JE         v4res
+	CMPQ       addRes+264(FP), $0x00
+	JE         v4add
+	VMASKMOVPS (CX)(R12*4), Y0, Y2
+	VADDPS     Y2, Y1, Y1
+
+v4add:
+	VMASKMOVPS Y1, Y0, (CX)(R12*4)
+
+v4res:
+done:
+	ADDQ R11, AX
+	ADDQ R11, CX
+	ADDQ R11, DX
+	ADDQ R11, BX
+	DECQ R9
+	JMP  row
+
+norows:
+	VZEROUPPER
+	RET
+
+// func normGradSumsYAVX2(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
 // Requires: AVX, CMOV, FMA3
-TEXT ·normReluGradSumsAVX2(SB), NOSPLIT, $0-160
-	MOVQ   s1_base+0(FP), AX
-	MOVQ   s2_base+24(FP), CX
-	MOVQ   dy_base+48(FP), DX
-	MOVQ   x_base+72(FP), BX
-	MOVQ   mean_base+120(FP), SI
-	MOVQ   y_base+96(FP), DI
-	VXORPS Y0, Y0, Y0
-	MOVQ   rows+144(FP), R8
-	MOVQ   c+152(FP), R9
-	XORQ   R10, R10
-	MOVQ   R9, R12
-	SHLQ   $0x02, R12
-	TESTQ  R8, R8
-	JE     done
+TEXT ·normGradSumsYAVX2(SB), NOSPLIT, $0-216
+	MOVQ         s1_base+0(FP), AX
+	MOVQ         s2_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         mean_base+96(FP), SI
+	VBROADCASTSS lo+208(FP), Y0
+	VBROADCASTSS hi+212(FP), Y1
+	MOVQ         y_base+120(FP), DI
+	MOVQ         rows+192(FP), R8
+	MOVQ         c+200(FP), R9
+	XORQ         R10, R10
+	MOVQ         R9, R12
+	SHLQ         $0x02, R12
+	TESTQ        R8, R8
+	JE           done
 
 wide:
 	MOVQ    R9, R11
 	SUBQ    R10, R11
 	CMPQ    R11, $+16
 	JLT     narrow
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y3, Y3, Y3
-	VMOVUPS (SI)(R10*4), Y2
-	VMOVAPS Y2, Y5
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y4, Y4, Y4
-	VMOVUPS 32(SI)(R10*4), Y6
-	VMOVAPS Y6, Y6
+	VMOVUPS (SI)(R10*4), Y3
+	VMOVAPS Y3, Y6
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y5, Y5, Y5
+	VMOVUPS 32(SI)(R10*4), Y7
+	VMOVAPS Y7, Y7
 	MOVQ    R10, R13
 	SHLQ    $0x02, R13
 	MOVQ    R8, R11
 
 widerow:
-	VMOVUPS     (DX)(R13*1), Y7
-	VMOVUPS     (BX)(R13*1), Y8
-	VMOVUPS     (DI)(R13*1), Y9
-	VCMPPS      $0x1e, Y0, Y9, Y9
-	VANDPS      Y7, Y9, Y9
-	VSUBPS      Y5, Y8, Y8
-	VADDPS      Y9, Y1, Y1
-	VFMADD231PS Y8, Y9, Y3
-	VMOVUPS     32(DX)(R13*1), Y7
-	VMOVUPS     32(BX)(R13*1), Y8
-	VMOVUPS     32(DI)(R13*1), Y9
-	VCMPPS      $0x1e, Y0, Y9, Y9
-	VANDPS      Y7, Y9, Y9
-	VSUBPS      Y6, Y8, Y8
-	VADDPS      Y9, Y2, Y2
-	VFMADD231PS Y8, Y9, Y4
+	VMOVUPS     (DX)(R13*1), Y8
+	VMOVUPS     (BX)(R13*1), Y9
+	VMOVUPS     (DI)(R13*1), Y10
+	VCMPPS      $0x1e, Y0, Y10, Y11
+	VCMPPS      $0x11, Y1, Y10, Y10
+	VANDPS      Y10, Y11, Y11
+	VANDPS      Y8, Y11, Y11
+	VSUBPS      Y6, Y9, Y9
+	VADDPS      Y11, Y2, Y2
+	VFMADD231PS Y9, Y11, Y4
+	VMOVUPS     32(DX)(R13*1), Y8
+	VMOVUPS     32(BX)(R13*1), Y9
+	VMOVUPS     32(DI)(R13*1), Y10
+	VCMPPS      $0x1e, Y0, Y10, Y11
+	VCMPPS      $0x11, Y1, Y10, Y10
+	VANDPS      Y10, Y11, Y11
+	VANDPS      Y8, Y11, Y11
+	VSUBPS      Y7, Y9, Y9
+	VADDPS      Y11, Y3, Y3
+	VFMADD231PS Y9, Y11, Y5
 	ADDQ        R12, R13
 	DECQ        R11
 	JNE         widerow
-	VMOVUPS     Y1, (AX)(R10*4)
-	VMOVUPS     Y3, (CX)(R10*4)
-	VMOVUPS     Y2, 32(AX)(R10*4)
-	VMOVUPS     Y4, 32(CX)(R10*4)
+	VMOVUPS     Y2, (AX)(R10*4)
+	VMOVUPS     Y4, (CX)(R10*4)
+	VMOVUPS     Y3, 32(AX)(R10*4)
+	VMOVUPS     Y5, 32(CX)(R10*4)
 	ADDQ        $+16, R10
 	JMP         wide
 
@@ -1158,29 +1862,31 @@ narrow:
 	CMOVQGT    R13, R11
 	LEAQ       lanesf<>+0(SB), R13
 	NEGQ       R11
-	VMOVUPS    64(R13)(R11*4), Y2
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y3, Y3, Y3
-	VMASKMOVPS (SI)(R10*4), Y2, Y4
-	VMOVAPS    Y4, Y5
+	VMOVUPS    64(R13)(R11*4), Y3
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y4, Y4, Y4
+	VMASKMOVPS (SI)(R10*4), Y3, Y5
+	VMOVAPS    Y5, Y6
 	MOVQ       R10, R13
 	SHLQ       $0x02, R13
 	MOVQ       R8, R11
 
 narrowrow:
-	VMASKMOVPS  (DX)(R13*1), Y2, Y4
-	VMASKMOVPS  (BX)(R13*1), Y2, Y6
-	VMASKMOVPS  (DI)(R13*1), Y2, Y7
-	VCMPPS      $0x1e, Y0, Y7, Y7
-	VANDPS      Y4, Y7, Y7
-	VSUBPS      Y5, Y6, Y6
-	VADDPS      Y7, Y1, Y1
-	VFMADD231PS Y6, Y7, Y3
+	VMASKMOVPS  (DX)(R13*1), Y3, Y5
+	VMASKMOVPS  (BX)(R13*1), Y3, Y7
+	VMASKMOVPS  (DI)(R13*1), Y3, Y8
+	VCMPPS      $0x1e, Y0, Y8, Y9
+	VCMPPS      $0x11, Y1, Y8, Y8
+	VANDPS      Y8, Y9, Y9
+	VANDPS      Y5, Y9, Y9
+	VSUBPS      Y6, Y7, Y7
+	VADDPS      Y9, Y2, Y2
+	VFMADD231PS Y7, Y9, Y4
 	ADDQ        R12, R13
 	DECQ        R11
 	JNE         narrowrow
-	VMASKMOVPS  Y1, Y2, (AX)(R10*4)
-	VMASKMOVPS  Y3, Y2, (CX)(R10*4)
+	VMASKMOVPS  Y2, Y3, (AX)(R10*4)
+	VMASKMOVPS  Y4, Y3, (CX)(R10*4)
 	ADDQ        $+8, R10
 	JMP         narrow
 
@@ -1188,14 +1894,511 @@ done:
 	VZEROUPPER
 	RET
 
-// func normApplyAVX2(y []float32, x []float32, scale []float32, shift []float32, rows int, c int, lo float32)
+// func normGradApplyYAVX2(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
 // Requires: AVX, FMA3
-TEXT ·normApplyAVX2(SB), NOSPLIT, $0-116
+TEXT ·normGradApplyYAVX2(SB), NOSPLIT, $0-280
+	MOVQ         dx_base+0(FP), AX
+	MOVQ         dres_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         a_base+168(FP), SI
+	MOVQ         b_base+192(FP), DI
+	MOVQ         d_base+216(FP), R8
+	VBROADCASTSS lo+272(FP), Y0
+	VBROADCASTSS hi+276(FP), Y1
+	MOVQ         y_base+96(FP), R9
+	MOVQ         rows+240(FP), R10
+	MOVQ         c+248(FP), R11
+	MOVQ         R11, R12
+	SHLQ         $0x02, R12
+
+row:
+	TESTQ R10, R10
+	JLE   norows
+	XORQ  R13, R13
+	MOVQ  R11, R14
+	ANDQ  $-16, R14
+	JE    one
+
+many:
+	VMOVUPS     (DX)(R13*4), Y2
+	VMOVUPS     (R8)(R13*4), Y3
+	VMOVUPS     (BX)(R13*4), Y4
+	VMOVUPS     (R9)(R13*4), Y5
+	VCMPPS      $0x1e, Y0, Y5, Y6
+	VCMPPS      $0x11, Y1, Y5, Y5
+	VANDPS      Y5, Y6, Y6
+	VANDPS      Y2, Y6, Y6
+	VMOVUPS     (DI)(R13*4), Y2
+	VFMADD231PS Y2, Y4, Y3
+	VMOVUPS     (SI)(R13*4), Y2
+	VFMADD231PS Y2, Y6, Y3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v1dx
+	VMOVUPS     (AX)(R13*4), Y2
+	VADDPS      Y2, Y3, Y3
+
+v1dx:
+	VMOVUPS Y3, (AX)(R13*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v1res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v1add
+	VMOVUPS (CX)(R13*4), Y2
+	VADDPS  Y2, Y6, Y6
+
+v1add:
+	VMOVUPS Y6, (CX)(R13*4)
+
+v1res:
+	VMOVUPS     32(DX)(R13*4), Y2
+	VMOVUPS     32(R8)(R13*4), Y3
+	VMOVUPS     32(BX)(R13*4), Y4
+	VMOVUPS     32(R9)(R13*4), Y5
+	VCMPPS      $0x1e, Y0, Y5, Y6
+	VCMPPS      $0x11, Y1, Y5, Y5
+	VANDPS      Y5, Y6, Y6
+	VANDPS      Y2, Y6, Y6
+	VMOVUPS     32(DI)(R13*4), Y2
+	VFMADD231PS Y2, Y4, Y3
+	VMOVUPS     32(SI)(R13*4), Y2
+	VFMADD231PS Y2, Y6, Y3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v2dx
+	VMOVUPS     32(AX)(R13*4), Y2
+	VADDPS      Y2, Y3, Y3
+
+v2dx:
+	VMOVUPS Y3, 32(AX)(R13*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v2res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v2add
+	VMOVUPS 32(CX)(R13*4), Y2
+	VADDPS  Y2, Y6, Y6
+
+v2add:
+	VMOVUPS Y6, 32(CX)(R13*4)
+
+v2res:
+	ADDQ $+16, R13
+	CMPQ R13, R14
+	JLT  many
+
+one:
+	MOVQ R11, R14
+	ANDQ $-8, R14
+	CMPQ R13, R14
+	JGE  rest
+
+onemore:
+	VMOVUPS     (DX)(R13*4), Y2
+	VMOVUPS     (R8)(R13*4), Y3
+	VMOVUPS     (BX)(R13*4), Y4
+	VMOVUPS     (R9)(R13*4), Y5
+	VCMPPS      $0x1e, Y0, Y5, Y6
+	VCMPPS      $0x11, Y1, Y5, Y5
+	VANDPS      Y5, Y6, Y6
+	VANDPS      Y2, Y6, Y6
+	VMOVUPS     (DI)(R13*4), Y2
+	VFMADD231PS Y2, Y4, Y3
+	VMOVUPS     (SI)(R13*4), Y2
+	VFMADD231PS Y2, Y6, Y3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v3dx
+	VMOVUPS     (AX)(R13*4), Y2
+	VADDPS      Y2, Y3, Y3
+
+v3dx:
+	VMOVUPS Y3, (AX)(R13*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v3res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v3add
+	VMOVUPS (CX)(R13*4), Y2
+	VADDPS  Y2, Y6, Y6
+
+v3add:
+	VMOVUPS Y6, (CX)(R13*4)
+
+v3res:
+	ADDQ $+8, R13
+	CMPQ R13, R14
+	JLT  onemore
+
+rest:
+	MOVQ        R11, R14
+	SUBQ        R13, R14
+	JE          done
+	LEAQ        lanesf<>+0(SB), R15
+	NEGQ        R14
+	VMOVUPS     64(R15)(R14*4), Y2
+	VMASKMOVPS  (DX)(R13*4), Y2, Y3
+	VMASKMOVPS  (R8)(R13*4), Y2, Y4
+	VMASKMOVPS  (BX)(R13*4), Y2, Y5
+	VMASKMOVPS  (R9)(R13*4), Y2, Y6
+	VCMPPS      $0x1e, Y0, Y6, Y7
+	VCMPPS      $0x11, Y1, Y6, Y6
+	VANDPS      Y6, Y7, Y7
+	VANDPS      Y3, Y7, Y7
+	VMASKMOVPS  (DI)(R13*4), Y2, Y3
+	VFMADD231PS Y3, Y5, Y4
+	VMASKMOVPS  (SI)(R13*4), Y2, Y3
+	VFMADD231PS Y3, Y7, Y4
+	CMPQ        addDx+256(FP), $0x00
+	JE          v4dx
+	VMASKMOVPS  (AX)(R13*4), Y2, Y3
+	VADDPS      Y3, Y4, Y4
+
+v4dx:
+	VMASKMOVPS Y4, Y2, (AX)(R13*4)
+	CMPQ       dres_base+24(FP), $0x00
+	JE         v4res
+	CMPQ       addRes+264(FP), $0x00
+	JE         v4add
+	VMASKMOVPS (CX)(R13*4), Y2, Y3
+	VADDPS     Y3, Y7, Y7
+
+v4add:
+	VMASKMOVPS Y7, Y2, (CX)(R13*4)
+
+v4res:
+done:
+	ADDQ R12, AX
+	ADDQ R12, CX
+	ADDQ R12, DX
+	ADDQ R12, BX
+	ADDQ R12, R9
+	DECQ R10
+	JMP  row
+
+norows:
+	VZEROUPPER
+	RET
+
+// func normGradSumsXAVX2(s1 []float32, s2 []float32, dy []float32, x []float32, mean []float32, y []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
+// Requires: AVX, CMOV, FMA3
+TEXT ·normGradSumsXAVX2(SB), NOSPLIT, $0-216
+	MOVQ         s1_base+0(FP), AX
+	MOVQ         s2_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         mean_base+96(FP), SI
+	VBROADCASTSS lo+208(FP), Y0
+	VBROADCASTSS hi+212(FP), Y1
+	MOVQ         scale_base+144(FP), DI
+	MOVQ         shift_base+168(FP), R8
+	MOVQ         rows+192(FP), R9
+	MOVQ         c+200(FP), R10
+	XORQ         R11, R11
+	MOVQ         R10, R13
+	SHLQ         $0x02, R13
+	TESTQ        R9, R9
+	JE           done
+
+wide:
+	MOVQ    R10, R12
+	SUBQ    R11, R12
+	CMPQ    R12, $+16
+	JLT     narrow
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y4, Y4, Y4
+	VMOVUPS (SI)(R11*4), Y3
+	VMOVAPS Y3, Y6
+	VMOVUPS (DI)(R11*4), Y3
+	VMOVAPS Y3, Y8
+	VMOVUPS (R8)(R11*4), Y3
+	VMOVAPS Y3, Y10
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y5, Y5, Y5
+	VMOVUPS 32(SI)(R11*4), Y7
+	VMOVAPS Y7, Y7
+	VMOVUPS 32(DI)(R11*4), Y9
+	VMOVAPS Y9, Y9
+	VMOVUPS 32(R8)(R11*4), Y11
+	VMOVAPS Y11, Y11
+	MOVQ    R11, R14
+	SHLQ    $0x02, R14
+	MOVQ    R9, R12
+
+widerow:
+	VMOVUPS     (DX)(R14*1), Y12
+	VMOVUPS     (BX)(R14*1), Y13
+	VMOVAPS     Y10, Y14
+	VFMADD231PS Y8, Y13, Y14
+	VCMPPS      $0x1e, Y0, Y14, Y15
+	VCMPPS      $0x11, Y1, Y14, Y14
+	VANDPS      Y14, Y15, Y15
+	VANDPS      Y12, Y15, Y15
+	VSUBPS      Y6, Y13, Y13
+	VADDPS      Y15, Y2, Y2
+	VFMADD231PS Y13, Y15, Y4
+	VMOVUPS     32(DX)(R14*1), Y12
+	VMOVUPS     32(BX)(R14*1), Y13
+	VMOVAPS     Y11, Y14
+	VFMADD231PS Y9, Y13, Y14
+	VCMPPS      $0x1e, Y0, Y14, Y15
+	VCMPPS      $0x11, Y1, Y14, Y14
+	VANDPS      Y14, Y15, Y15
+	VANDPS      Y12, Y15, Y15
+	VSUBPS      Y7, Y13, Y13
+	VADDPS      Y15, Y3, Y3
+	VFMADD231PS Y13, Y15, Y5
+	ADDQ        R13, R14
+	DECQ        R12
+	JNE         widerow
+	VMOVUPS     Y2, (AX)(R11*4)
+	VMOVUPS     Y4, (CX)(R11*4)
+	VMOVUPS     Y3, 32(AX)(R11*4)
+	VMOVUPS     Y5, 32(CX)(R11*4)
+	ADDQ        $+16, R11
+	JMP         wide
+
+narrow:
+	MOVQ       R10, R12
+	SUBQ       R11, R12
+	JLE        done
+	MOVQ       $0x00000008, R14
+	CMPQ       R12, R14
+	CMOVQGT    R14, R12
+	LEAQ       lanesf<>+0(SB), R14
+	NEGQ       R12
+	VMOVUPS    64(R14)(R12*4), Y3
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y4, Y4, Y4
+	VMASKMOVPS (SI)(R11*4), Y3, Y5
+	VMOVAPS    Y5, Y6
+	VMASKMOVPS (DI)(R11*4), Y3, Y5
+	VMOVAPS    Y5, Y8
+	VMASKMOVPS (R8)(R11*4), Y3, Y5
+	VMOVAPS    Y5, Y10
+	MOVQ       R11, R14
+	SHLQ       $0x02, R14
+	MOVQ       R9, R12
+
+narrowrow:
+	VMASKMOVPS  (DX)(R14*1), Y3, Y5
+	VMASKMOVPS  (BX)(R14*1), Y3, Y7
+	VMOVAPS     Y10, Y9
+	VFMADD231PS Y8, Y7, Y9
+	VCMPPS      $0x1e, Y0, Y9, Y11
+	VCMPPS      $0x11, Y1, Y9, Y9
+	VANDPS      Y9, Y11, Y11
+	VANDPS      Y5, Y11, Y11
+	VSUBPS      Y6, Y7, Y7
+	VADDPS      Y11, Y2, Y2
+	VFMADD231PS Y7, Y11, Y4
+	ADDQ        R13, R14
+	DECQ        R12
+	JNE         narrowrow
+	VMASKMOVPS  Y2, Y3, (AX)(R11*4)
+	VMASKMOVPS  Y4, Y3, (CX)(R11*4)
+	ADDQ        $+8, R11
+	JMP         narrow
+
+done:
+	VZEROUPPER
+	RET
+
+// func normGradApplyXAVX2(dx []float32, dres []float32, dy []float32, x []float32, y []float32, scale []float32, shift []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int, lo float32, hi float32)
+// Requires: AVX, FMA3
+TEXT ·normGradApplyXAVX2(SB), NOSPLIT, $8-280
+	MOVQ         dx_base+0(FP), AX
+	MOVQ         dres_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         a_base+168(FP), SI
+	MOVQ         b_base+192(FP), DI
+	MOVQ         d_base+216(FP), R8
+	VBROADCASTSS lo+272(FP), Y0
+	VBROADCASTSS hi+276(FP), Y1
+	MOVQ         scale_base+120(FP), R9
+	MOVQ         shift_base+144(FP), R10
+	MOVQ         rows+240(FP), R11
+	MOVQ         c+248(FP), R12
+	MOVQ         R12, R13
+	SHLQ         $0x02, R13
+
+row:
+	TESTQ R11, R11
+	JLE   norows
+	XORQ  R14, R14
+	MOVQ  R12, R15
+	ANDQ  $-16, R15
+	JE    one
+
+many:
+	VMOVUPS     (DX)(R14*4), Y2
+	VMOVUPS     (R8)(R14*4), Y3
+	VMOVUPS     (BX)(R14*4), Y4
+	VMOVUPS     (R10)(R14*4), Y5
+	VMOVUPS     (R9)(R14*4), Y6
+	VFMADD231PS Y6, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y5, Y6
+	VCMPPS      $0x11, Y1, Y5, Y5
+	VANDPS      Y5, Y6, Y6
+	VANDPS      Y2, Y6, Y6
+	VMOVUPS     (DI)(R14*4), Y2
+	VFMADD231PS Y2, Y4, Y3
+	VMOVUPS     (SI)(R14*4), Y2
+	VFMADD231PS Y2, Y6, Y3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v1dx
+	VMOVUPS     (AX)(R14*4), Y2
+	VADDPS      Y2, Y3, Y3
+
+v1dx:
+	VMOVUPS Y3, (AX)(R14*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v1res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v1add
+	VMOVUPS (CX)(R14*4), Y2
+	VADDPS  Y2, Y6, Y6
+
+v1add:
+	VMOVUPS Y6, (CX)(R14*4)
+
+v1res:
+	VMOVUPS     32(DX)(R14*4), Y2
+	VMOVUPS     32(R8)(R14*4), Y3
+	VMOVUPS     32(BX)(R14*4), Y4
+	VMOVUPS     32(R10)(R14*4), Y5
+	VMOVUPS     32(R9)(R14*4), Y6
+	VFMADD231PS Y6, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y5, Y6
+	VCMPPS      $0x11, Y1, Y5, Y5
+	VANDPS      Y5, Y6, Y6
+	VANDPS      Y2, Y6, Y6
+	VMOVUPS     32(DI)(R14*4), Y2
+	VFMADD231PS Y2, Y4, Y3
+	VMOVUPS     32(SI)(R14*4), Y2
+	VFMADD231PS Y2, Y6, Y3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v2dx
+	VMOVUPS     32(AX)(R14*4), Y2
+	VADDPS      Y2, Y3, Y3
+
+v2dx:
+	VMOVUPS Y3, 32(AX)(R14*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v2res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v2add
+	VMOVUPS 32(CX)(R14*4), Y2
+	VADDPS  Y2, Y6, Y6
+
+v2add:
+	VMOVUPS Y6, 32(CX)(R14*4)
+
+v2res:
+	ADDQ $+16, R14
+	CMPQ R14, R15
+	JLT  many
+
+one:
+	MOVQ R12, R15
+	ANDQ $-8, R15
+	CMPQ R14, R15
+	JGE  rest
+
+onemore:
+	VMOVUPS     (DX)(R14*4), Y2
+	VMOVUPS     (R8)(R14*4), Y3
+	VMOVUPS     (BX)(R14*4), Y4
+	VMOVUPS     (R10)(R14*4), Y5
+	VMOVUPS     (R9)(R14*4), Y6
+	VFMADD231PS Y6, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y5, Y6
+	VCMPPS      $0x11, Y1, Y5, Y5
+	VANDPS      Y5, Y6, Y6
+	VANDPS      Y2, Y6, Y6
+	VMOVUPS     (DI)(R14*4), Y2
+	VFMADD231PS Y2, Y4, Y3
+	VMOVUPS     (SI)(R14*4), Y2
+	VFMADD231PS Y2, Y6, Y3
+	CMPQ        addDx+256(FP), $0x00
+	JE          v3dx
+	VMOVUPS     (AX)(R14*4), Y2
+	VADDPS      Y2, Y3, Y3
+
+v3dx:
+	VMOVUPS Y3, (AX)(R14*4)
+	CMPQ    dres_base+24(FP), $0x00
+	JE      v3res
+	CMPQ    addRes+264(FP), $0x00
+	JE      v3add
+	VMOVUPS (CX)(R14*4), Y2
+	VADDPS  Y2, Y6, Y6
+
+v3add:
+	VMOVUPS Y6, (CX)(R14*4)
+
+v3res:
+	ADDQ $+8, R14
+	CMPQ R14, R15
+	JLT  onemore
+
+rest:
+	MOVQ        R12, R15
+	SUBQ        R14, R15
+	JE          done
+	LEAQ        lanesf<>+0(SB), BP
+	NEGQ        R15
+	VMOVUPS     64(BP)(R15*4), Y2
+	VMASKMOVPS  (DX)(R14*4), Y2, Y3
+	VMASKMOVPS  (R8)(R14*4), Y2, Y4
+	VMASKMOVPS  (BX)(R14*4), Y2, Y5
+	VMASKMOVPS  (R10)(R14*4), Y2, Y6
+	VMASKMOVPS  (R9)(R14*4), Y2, Y7
+	VFMADD231PS Y7, Y5, Y6
+	VCMPPS      $0x1e, Y0, Y6, Y7
+	VCMPPS      $0x11, Y1, Y6, Y6
+	VANDPS      Y6, Y7, Y7
+	VANDPS      Y3, Y7, Y7
+	VMASKMOVPS  (DI)(R14*4), Y2, Y3
+	VFMADD231PS Y3, Y5, Y4
+	VMASKMOVPS  (SI)(R14*4), Y2, Y3
+	VFMADD231PS Y3, Y7, Y4
+	CMPQ        addDx+256(FP), $0x00
+	JE          v4dx
+	VMASKMOVPS  (AX)(R14*4), Y2, Y3
+	VADDPS      Y3, Y4, Y4
+
+v4dx:
+	VMASKMOVPS Y4, Y2, (AX)(R14*4)
+	CMPQ       dres_base+24(FP), $0x00
+	JE         v4res
+	CMPQ       addRes+264(FP), $0x00
+	JE         v4add
+	VMASKMOVPS (CX)(R14*4), Y2, Y3
+	VADDPS     Y3, Y7, Y7
+
+v4add:
+	VMASKMOVPS Y7, Y2, (CX)(R14*4)
+
+v4res:
+done:
+	ADDQ R13, AX
+	ADDQ R13, CX
+	ADDQ R13, DX
+	ADDQ R13, BX
+	DECQ R11
+	JMP  row
+
+norows:
+	VZEROUPPER
+	RET
+
+// func normApplyAVX2(y []float32, x []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
+// Requires: AVX, FMA3
+TEXT ·normApplyAVX2(SB), NOSPLIT, $0-120
 	MOVQ         y_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         scale_base+48(FP), DX
 	MOVQ         shift_base+72(FP), BX
 	VBROADCASTSS lo+112(FP), Y0
+	VBROADCASTSS hi+116(FP), Y1
 	MOVQ         rows+96(FP), SI
 	MOVQ         c+104(FP), DI
 	MOVQ         DI, R8
@@ -1210,30 +2413,34 @@ row:
 	JE    one
 
 many:
-	VMOVUPS     (CX)(R9*4), Y1
-	VMOVUPS     (BX)(R9*4), Y2
-	VMOVUPS     (DX)(R9*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMAXPS      Y2, Y0, Y2
-	VMOVUPS     Y2, (AX)(R9*4)
-	VMOVUPS     32(CX)(R9*4), Y1
-	VMOVUPS     32(BX)(R9*4), Y2
-	VMOVUPS     32(DX)(R9*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMAXPS      Y2, Y0, Y2
-	VMOVUPS     Y2, 32(AX)(R9*4)
-	VMOVUPS     64(CX)(R9*4), Y1
-	VMOVUPS     64(BX)(R9*4), Y2
-	VMOVUPS     64(DX)(R9*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMAXPS      Y2, Y0, Y2
-	VMOVUPS     Y2, 64(AX)(R9*4)
-	VMOVUPS     96(CX)(R9*4), Y1
-	VMOVUPS     96(BX)(R9*4), Y2
-	VMOVUPS     96(DX)(R9*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMAXPS      Y2, Y0, Y2
-	VMOVUPS     Y2, 96(AX)(R9*4)
+	VMOVUPS     (CX)(R9*4), Y2
+	VMOVUPS     (BX)(R9*4), Y3
+	VMOVUPS     (DX)(R9*4), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R9*4)
+	VMOVUPS     32(CX)(R9*4), Y2
+	VMOVUPS     32(BX)(R9*4), Y3
+	VMOVUPS     32(DX)(R9*4), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 32(AX)(R9*4)
+	VMOVUPS     64(CX)(R9*4), Y2
+	VMOVUPS     64(BX)(R9*4), Y3
+	VMOVUPS     64(DX)(R9*4), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 64(AX)(R9*4)
+	VMOVUPS     96(CX)(R9*4), Y2
+	VMOVUPS     96(BX)(R9*4), Y3
+	VMOVUPS     96(DX)(R9*4), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 96(AX)(R9*4)
 	ADDQ        $+32, R9
 	CMPQ        R9, R10
 	JLT         many
@@ -1245,12 +2452,13 @@ one:
 	JGE  rest
 
 onemore:
-	VMOVUPS     (CX)(R9*4), Y1
-	VMOVUPS     (BX)(R9*4), Y2
-	VMOVUPS     (DX)(R9*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMAXPS      Y2, Y0, Y2
-	VMOVUPS     Y2, (AX)(R9*4)
+	VMOVUPS     (CX)(R9*4), Y2
+	VMOVUPS     (BX)(R9*4), Y3
+	VMOVUPS     (DX)(R9*4), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R9*4)
 	ADDQ        $+8, R9
 	CMPQ        R9, R10
 	JLT         onemore
@@ -1261,13 +2469,14 @@ rest:
 	JE          done
 	LEAQ        lanesf<>+0(SB), R11
 	NEGQ        R10
-	VMOVUPS     64(R11)(R10*4), Y1
-	VMASKMOVPS  (CX)(R9*4), Y1, Y2
-	VMASKMOVPS  (BX)(R9*4), Y1, Y3
-	VMASKMOVPS  (DX)(R9*4), Y1, Y4
-	VFMADD231PS Y4, Y2, Y3
-	VMAXPS      Y3, Y0, Y3
-	VMASKMOVPS  Y3, Y1, (AX)(R9*4)
+	VMOVUPS     64(R11)(R10*4), Y2
+	VMASKMOVPS  (CX)(R9*4), Y2, Y3
+	VMASKMOVPS  (BX)(R9*4), Y2, Y4
+	VMASKMOVPS  (DX)(R9*4), Y2, Y5
+	VFMADD231PS Y5, Y3, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMASKMOVPS  Y4, Y2, (AX)(R9*4)
 
 done:
 	ADDQ R8, AX
@@ -1279,14 +2488,15 @@ norows:
 	VZEROUPPER
 	RET
 
-// func normApplyResAVX2(y []float32, x []float32, res []float32, scale []float32, shift []float32, rows int, c int, lo float32)
+// func normApplyResAVX2(y []float32, x []float32, res []float32, scale []float32, shift []float32, rows int, c int, lo float32, hi float32)
 // Requires: AVX, FMA3
-TEXT ·normApplyResAVX2(SB), NOSPLIT, $0-140
+TEXT ·normApplyResAVX2(SB), NOSPLIT, $0-144
 	MOVQ         y_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         scale_base+72(FP), DX
 	MOVQ         shift_base+96(FP), BX
 	VBROADCASTSS lo+136(FP), Y0
+	VBROADCASTSS hi+140(FP), Y1
 	MOVQ         res_base+48(FP), SI
 	MOVQ         rows+120(FP), DI
 	MOVQ         c+128(FP), R8
@@ -1302,38 +2512,42 @@ row:
 	JE    one
 
 many:
-	VMOVUPS     (CX)(R10*4), Y1
-	VMOVUPS     (BX)(R10*4), Y2
-	VMOVUPS     (DX)(R10*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMOVUPS     (SI)(R10*4), Y1
-	VADDPS      Y1, Y2, Y2
-	VMAXPS      Y2, Y0, Y2
-	VMOVUPS     Y2, (AX)(R10*4)
-	VMOVUPS     32(CX)(R10*4), Y1
-	VMOVUPS     32(BX)(R10*4), Y2
-	VMOVUPS     32(DX)(R10*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMOVUPS     32(SI)(R10*4), Y1
-	VADDPS      Y1, Y2, Y2
-	VMAXPS      Y2, Y0, Y2
-	VMOVUPS     Y2, 32(AX)(R10*4)
-	VMOVUPS     64(CX)(R10*4), Y1
-	VMOVUPS     64(BX)(R10*4), Y2
-	VMOVUPS     64(DX)(R10*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMOVUPS     64(SI)(R10*4), Y1
-	VADDPS      Y1, Y2, Y2
-	VMAXPS      Y2, Y0, Y2
-	VMOVUPS     Y2, 64(AX)(R10*4)
-	VMOVUPS     96(CX)(R10*4), Y1
-	VMOVUPS     96(BX)(R10*4), Y2
-	VMOVUPS     96(DX)(R10*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMOVUPS     96(SI)(R10*4), Y1
-	VADDPS      Y1, Y2, Y2
-	VMAXPS      Y2, Y0, Y2
-	VMOVUPS     Y2, 96(AX)(R10*4)
+	VMOVUPS     (CX)(R10*4), Y2
+	VMOVUPS     (BX)(R10*4), Y3
+	VMOVUPS     (DX)(R10*4), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMOVUPS     (SI)(R10*4), Y2
+	VADDPS      Y2, Y3, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R10*4)
+	VMOVUPS     32(CX)(R10*4), Y2
+	VMOVUPS     32(BX)(R10*4), Y3
+	VMOVUPS     32(DX)(R10*4), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMOVUPS     32(SI)(R10*4), Y2
+	VADDPS      Y2, Y3, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 32(AX)(R10*4)
+	VMOVUPS     64(CX)(R10*4), Y2
+	VMOVUPS     64(BX)(R10*4), Y3
+	VMOVUPS     64(DX)(R10*4), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMOVUPS     64(SI)(R10*4), Y2
+	VADDPS      Y2, Y3, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 64(AX)(R10*4)
+	VMOVUPS     96(CX)(R10*4), Y2
+	VMOVUPS     96(BX)(R10*4), Y3
+	VMOVUPS     96(DX)(R10*4), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMOVUPS     96(SI)(R10*4), Y2
+	VADDPS      Y2, Y3, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 96(AX)(R10*4)
 	ADDQ        $+32, R10
 	CMPQ        R10, R11
 	JLT         many
@@ -1345,14 +2559,15 @@ one:
 	JGE  rest
 
 onemore:
-	VMOVUPS     (CX)(R10*4), Y1
-	VMOVUPS     (BX)(R10*4), Y2
-	VMOVUPS     (DX)(R10*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	VMOVUPS     (SI)(R10*4), Y1
-	VADDPS      Y1, Y2, Y2
-	VMAXPS      Y2, Y0, Y2
-	VMOVUPS     Y2, (AX)(R10*4)
+	VMOVUPS     (CX)(R10*4), Y2
+	VMOVUPS     (BX)(R10*4), Y3
+	VMOVUPS     (DX)(R10*4), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VMOVUPS     (SI)(R10*4), Y2
+	VADDPS      Y2, Y3, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R10*4)
 	ADDQ        $+8, R10
 	CMPQ        R10, R11
 	JLT         onemore
@@ -1363,181 +2578,22 @@ rest:
 	JE          done
 	LEAQ        lanesf<>+0(SB), R12
 	NEGQ        R11
-	VMOVUPS     64(R12)(R11*4), Y1
-	VMASKMOVPS  (CX)(R10*4), Y1, Y2
-	VMASKMOVPS  (BX)(R10*4), Y1, Y3
-	VMASKMOVPS  (DX)(R10*4), Y1, Y4
-	VFMADD231PS Y4, Y2, Y3
-	VMASKMOVPS  (SI)(R10*4), Y1, Y2
-	VADDPS      Y2, Y3, Y3
-	VMAXPS      Y3, Y0, Y3
-	VMASKMOVPS  Y3, Y1, (AX)(R10*4)
+	VMOVUPS     64(R12)(R11*4), Y2
+	VMASKMOVPS  (CX)(R10*4), Y2, Y3
+	VMASKMOVPS  (BX)(R10*4), Y2, Y4
+	VMASKMOVPS  (DX)(R10*4), Y2, Y5
+	VFMADD231PS Y5, Y3, Y4
+	VMASKMOVPS  (SI)(R10*4), Y2, Y3
+	VADDPS      Y3, Y4, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMASKMOVPS  Y4, Y2, (AX)(R10*4)
 
 done:
 	ADDQ R9, AX
 	ADDQ R9, CX
 	ADDQ R9, SI
 	DECQ DI
-	JMP  row
-
-norows:
-	VZEROUPPER
-	RET
-
-// func normGradApplyAVX2(dx []float32, dres []float32, dy []float32, x []float32, y []float32, a []float32, b []float32, d []float32, rows int, c int, addDx int, addRes int)
-// Requires: AVX, FMA3
-TEXT ·normGradApplyAVX2(SB), NOSPLIT, $0-224
-	MOVQ   dx_base+0(FP), AX
-	MOVQ   dres_base+24(FP), CX
-	MOVQ   dy_base+48(FP), DX
-	MOVQ   x_base+72(FP), BX
-	MOVQ   y_base+96(FP), SI
-	MOVQ   a_base+120(FP), DI
-	MOVQ   b_base+144(FP), R8
-	MOVQ   d_base+168(FP), R9
-	VXORPS Y0, Y0, Y0
-	MOVQ   rows+192(FP), R10
-	MOVQ   c+200(FP), R11
-	MOVQ   R11, R12
-	SHLQ   $0x02, R12
-
-row:
-	TESTQ R10, R10
-	JLE   norows
-	XORQ  R13, R13
-	MOVQ  R11, R14
-	ANDQ  $-8, R14
-	JE    one
-
-many:
-	VMOVUPS (DX)(R13*4), Y1
-	VMOVUPS (R9)(R13*4), Y2
-	CMPQ    y_base+96(FP), $0x00
-	JE      v1y
-	VMOVUPS (SI)(R13*4), Y3
-	VCMPPS  $0x1e, Y0, Y3, Y3
-	VANDPS  Y1, Y3, Y3
-	VMOVAPS Y3, Y1
-
-v1y:
-	VMOVUPS     (R8)(R13*4), Y3
-	VMOVUPS     (BX)(R13*4), Y4
-	VFMADD231PS Y3, Y4, Y2
-	VMOVUPS     (DI)(R13*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	CMPQ        addDx+208(FP), $0x00
-	JE          v1dx
-	VMOVUPS     (AX)(R13*4), Y3
-	VADDPS      Y3, Y2, Y2
-
-v1dx:
-	VMOVUPS Y2, (AX)(R13*4)
-	CMPQ    dres_base+24(FP), $0x00
-	JE      v1res
-	CMPQ    addRes+216(FP), $0x00
-	JE      v1add
-	VMOVUPS (CX)(R13*4), Y2
-	VADDPS  Y2, Y1, Y1
-
-v1add:
-	VMOVUPS Y1, (CX)(R13*4)
-
-v1res:
-	ADDQ $+8, R13
-	CMPQ R13, R14
-	JLT  many
-
-one:
-	MOVQ R11, R14
-	ANDQ $-8, R14
-	CMPQ R13, R14
-	JGE  rest
-
-onemore:
-	VMOVUPS (DX)(R13*4), Y1
-	VMOVUPS (R9)(R13*4), Y2
-	CMPQ    y_base+96(FP), $0x00
-	JE      v2y
-	VMOVUPS (SI)(R13*4), Y3
-	VCMPPS  $0x1e, Y0, Y3, Y3
-	VANDPS  Y1, Y3, Y3
-	VMOVAPS Y3, Y1
-
-v2y:
-	VMOVUPS     (R8)(R13*4), Y3
-	VMOVUPS     (BX)(R13*4), Y4
-	VFMADD231PS Y3, Y4, Y2
-	VMOVUPS     (DI)(R13*4), Y3
-	VFMADD231PS Y3, Y1, Y2
-	CMPQ        addDx+208(FP), $0x00
-	JE          v2dx
-	VMOVUPS     (AX)(R13*4), Y3
-	VADDPS      Y3, Y2, Y2
-
-v2dx:
-	VMOVUPS Y2, (AX)(R13*4)
-	CMPQ    dres_base+24(FP), $0x00
-	JE      v2res
-	CMPQ    addRes+216(FP), $0x00
-	JE      v2add
-	VMOVUPS (CX)(R13*4), Y2
-	VADDPS  Y2, Y1, Y1
-
-v2add:
-	VMOVUPS Y1, (CX)(R13*4)
-
-v2res:
-	ADDQ $+8, R13
-	CMPQ R13, R14
-	JLT  onemore
-
-rest:
-	MOVQ       R11, R14
-	SUBQ       R13, R14
-	JE         done
-	LEAQ       lanesf<>+0(SB), R15
-	NEGQ       R14
-	VMOVUPS    64(R15)(R14*4), Y1
-	VMASKMOVPS (DX)(R13*4), Y1, Y2
-	VMASKMOVPS (R9)(R13*4), Y1, Y3
-	CMPQ       y_base+96(FP), $0x00
-	JE         v3y
-	VMASKMOVPS (SI)(R13*4), Y1, Y4
-	VCMPPS     $0x1e, Y0, Y4, Y4
-	VANDPS     Y2, Y4, Y4
-	VMOVAPS    Y4, Y2
-
-v3y:
-	VMASKMOVPS  (R8)(R13*4), Y1, Y4
-	VMASKMOVPS  (BX)(R13*4), Y1, Y5
-	VFMADD231PS Y4, Y5, Y3
-	VMASKMOVPS  (DI)(R13*4), Y1, Y4
-	VFMADD231PS Y4, Y2, Y3
-	CMPQ        addDx+208(FP), $0x00
-	JE          v3dx
-	VMASKMOVPS  (AX)(R13*4), Y1, Y4
-	VADDPS      Y4, Y3, Y3
-
-v3dx:
-	VMASKMOVPS Y3, Y1, (AX)(R13*4)
-	CMPQ       dres_base+24(FP), $0x00
-	JE         v3res
-	CMPQ       addRes+216(FP), $0x00
-	JE         v3add
-	VMASKMOVPS (CX)(R13*4), Y1, Y3
-	VADDPS     Y3, Y2, Y2
-
-v3add:
-	VMASKMOVPS Y2, Y1, (CX)(R13*4)
-
-v3res:
-done:
-	ADDQ R12, AX
-	ADDQ R12, CX
-	ADDQ R12, DX
-	ADDQ R12, BX
-	ADDQ R12, SI
-	DECQ R10
 	JMP  row
 
 norows:

@@ -25,64 +25,69 @@ func columnMomentsGo(s1, s2, x, mean []float32, rows, c int) {
 	}
 }
 
-// normApplyGo computes y = act(x·scale + shift + res).
-func normApplyGo(y, x, res, scale, shift []float32, rows, c int, relu bool) {
+// normApplyGo computes y = clip(x·scale + shift + res).
+func normApplyGo(y, x, res, scale, shift []float32, rows, c int, r Range) {
 	scale, shift = scale[:c], shift[:c]
-	for r := range rows {
-		xr, yr := x[r*c:][:c], y[r*c:][:c]
+	for row := range rows {
+		xr, yr := x[row*c:][:c], y[row*c:][:c]
 		for i, v := range xr {
 			yr[i] = v*scale[i] + shift[i]
 		}
 		if res != nil {
-			for i, v := range res[r*c:][:c] {
+			for i, v := range res[row*c:][:c] {
 				yr[i] += v
 			}
 		}
-		if relu {
-			reluGo(yr, yr)
+		if !r.open() {
+			clipGo(yr, yr, r.Lo, r.Hi)
 		}
 	}
 }
 
+// passes reports whether the gradient of element at, of column j and with the
+// input x, passes the activation.
+func (m *NormMask) passes(at, j int, x float32) bool {
+	var q float32
+	switch {
+	case m.Y != nil:
+		q = m.Y[at]
+	case m.Scale != nil:
+		q = x*m.Scale[j] + m.Shift[j]
+	default:
+		return true
+	}
+	return q > m.Lo && q < m.Hi
+}
+
 // normGradSumsGo computes s1[j] = Σ_i dy'[i,j] and
 // s2[j] = Σ_i dy'[i,j]·(x[i,j]−mean[j]).
-func normGradSumsGo(s1, s2, dy, x, y, mean []float32, rows, c int) {
+func normGradSumsGo(s1, s2, dy, x []float32, m NormMask, mean []float32, rows, c int) {
 	s1, s2, mean = s1[:c], s2[:c], mean[:c]
 	clear(s1)
 	clear(s2)
 	for r := range rows {
-		xr, dr := x[r*c:][:c], dy[r*c:][:c]
-		if y == nil {
-			for i, g := range dr {
-				s1[i] += g
-				s2[i] += g * (xr[i] - mean[i])
+		xr := x[r*c:][:c]
+		for i, g := range dy[r*c:][:c] {
+			if !m.passes(r*c+i, i, xr[i]) {
+				continue
 			}
-			continue
-		}
-		yr := y[r*c:][:c]
-		for i, g := range dr {
-			if yr[i] > 0 {
-				s1[i] += g
-				s2[i] += g * (xr[i] - mean[i])
-			}
+			s1[i] += g
+			s2[i] += g * (xr[i] - mean[i])
 		}
 	}
 }
 
 // normGradApplyGo computes dx = a·dy' + b·x + d and dres = dy'.
-func normGradApplyGo(dx, dres, dy, x, y, a, b, d []float32, rows, c int, addDx, addRes bool) {
+func normGradApplyGo(dx, dres, dy, x []float32, m NormMask, a, b, d []float32, rows, c int, addDx, addRes bool) {
 	a, b, d = a[:c], b[:c], d[:c]
 	for r := range rows {
-		xr, gr, or := x[r*c:][:c], dy[r*c:][:c], dx[r*c:][:c]
-		var yr, rr []float32
-		if y != nil {
-			yr = y[r*c:][:c]
-		}
+		xr, or := x[r*c:][:c], dx[r*c:][:c]
+		var rr []float32
 		if dres != nil {
 			rr = dres[r*c:][:c]
 		}
-		for i, g := range gr {
-			if yr != nil && !(yr[i] > 0) {
+		for i, g := range dy[r*c:][:c] {
+			if !m.passes(r*c+i, i, xr[i]) {
 				g = 0
 			}
 			v := a[i]*g + (b[i]*xr[i] + d[i])

@@ -51,20 +51,18 @@ func testBatchNorm(t *testing.T, rows, c int) {
 
 	scale, shift := randoms(r, c), randoms(r, c)
 	y := newGuarded(n, 5)
-	for mode := range 4 {
-		rs, relu := res, mode&2 != 0
+	for mode := range 6 {
+		rs, clip := res, []Range{Unbounded, Positive, {-0.5, 1.5}}[mode/2]
 		if mode&1 == 0 {
 			rs = nil
 		}
-		BatchNormApply(p, y.v, x, scale, shift, rs, relu, rows, c)
+		BatchNormApply(p, y.v, x, scale, shift, rs, clip, rows, c)
 		for i, v := range y.v {
 			w := float64(x[i])*float64(scale[i%c]) + float64(shift[i%c])
 			if rs != nil {
 				w += float64(res[i])
 			}
-			if relu {
-				w = max(w, 0)
-			}
+			w = min(max(w, float64(clip.Lo)), float64(clip.Hi))
 			if math.Abs(float64(v)-w) > 1e-4 {
 				t.Fatalf("apply %d: y[%d] = %v, want %v", mode, i, v, w)
 			}
@@ -78,23 +76,21 @@ func testBatchNorm(t *testing.T, rows, c int) {
 	}
 	a, b, d := randoms(r, c), randoms(r, c), randoms(r, c)
 	dbeta, dgamma, dx, dres := newGuarded(c, 3), newGuarded(c, 4), newGuarded(n, 6), newGuarded(n, 7)
-	for mode := range 16 {
-		ym, rm := y.v, dres.v
+	for mode := range 24 {
+		rm, mask := dres.v, []NormMask{{}, {Range{-0.5, 1.5}, y.v, nil, nil}, {Range{-1, 2}, nil, scale, shift}}[mode/8]
 		if mode&1 == 0 {
-			ym = nil
-		}
-		if mode&2 == 0 {
 			rm = nil
 		}
-		addDx, addRes := mode&4 != 0, mode&8 != 0
+		addDx, addRes := mode&2 != 0, mode&4 != 0
 		copy(dx.v, res)
 		copy(dres.v, x)
-		BatchNormGradStats(p, dbeta.v, dgamma.v, dy, x, ym, mean.v, inv, rows, c, ws.v)
-		BatchNormGradApply(p, dx.v, rm, dy, x, ym, a, b, d, addDx, addRes, rows, c)
+		BatchNormGradStats(p, dbeta.v, dgamma.v, dy, x, mask, mean.v, inv, rows, c, ws.v)
+		BatchNormGradApply(p, dx.v, rm, dy, x, mask, a, b, d, addDx, addRes, rows, c)
 		beta, gamma := newSum(c), newSum(c)
 		for i := range n {
 			j, g := i%c, dy[i]
-			if ym != nil && !(ym[i] > 0) {
+			switch q := float64(x[i])*float64(scale[j]) + float64(shift[j]); {
+			case mask.Y != nil && !(y.v[i] > -0.5 && y.v[i] < 1.5), mask.Scale != nil && !(q > -1 && q < 2):
 				g = 0
 			}
 			beta.add(j, g, 1)
@@ -146,7 +142,7 @@ func TestNormThreads(t *testing.T) {
 			ws := make([]float32, BatchNormWorkspace(rows, c))
 			out := make([]float32, 5*c)
 			BatchNormStats(p, out[:c], out[c:2*c], x, rows, c, ws)
-			BatchNormGradStats(p, out[2*c:3*c], out[3*c:4*c], dy, x, x, out[:c], out[c:2*c], rows, c, ws)
+			BatchNormGradStats(p, out[2*c:3*c], out[3*c:4*c], dy, x, NormMask{Positive, x, nil, nil}, out[:c], out[c:2*c], rows, c, ws)
 			ColumnSums(p, out[4*c:], dy, rows, c, false)
 			if ref == nil {
 				ref = out

@@ -149,16 +149,18 @@ func BenchmarkBatchNorm(b *testing.B) {
 			bandwidth(b, 4*n, func() { BatchNormStats(p, m, s, x, rows, c, ws) })
 		})
 		b.Run(fmt.Sprintf("%dx%d/apply", rows, c), func(b *testing.B) {
-			bandwidth(b, 8*n, func() { BatchNormApply(p, y, x, v, v, nil, true, rows, c) })
+			bandwidth(b, 8*n, func() { BatchNormApply(p, y, x, v, v, nil, Positive, rows, c) })
 		})
 		b.Run(fmt.Sprintf("%dx%d/applyres", rows, c), func(b *testing.B) {
-			bandwidth(b, 12*n, func() { BatchNormApply(p, y, x, v, v, res, true, rows, c) })
+			bandwidth(b, 12*n, func() { BatchNormApply(p, y, x, v, v, res, Positive, rows, c) })
 		})
 		b.Run(fmt.Sprintf("%dx%d/gradstats", rows, c), func(b *testing.B) {
-			bandwidth(b, 12*n, func() { BatchNormGradStats(p, m, s, dy, x, y, v, v, rows, c, ws) })
+			bandwidth(b, 8*n, func() { BatchNormGradStats(p, m, s, dy, x, NormMask{Positive, nil, v, v}, v, v, rows, c, ws) })
 		})
 		b.Run(fmt.Sprintf("%dx%d/gradapply", rows, c), func(b *testing.B) {
-			bandwidth(b, 16*n, func() { BatchNormGradApply(p, res, nil, dy, x, y, v, v, v, false, false, rows, c) })
+			bandwidth(b, 12*n, func() {
+				BatchNormGradApply(p, res, nil, dy, x, NormMask{Positive, nil, v, v}, v, v, v, false, false, rows, c)
+			})
 		})
 	}
 }

@@ -112,6 +112,17 @@ func clipGo(dst, a []float32, lo, hi float32) {
 	}
 }
 
+func clipGradGo(dst, dy, x []float32, lo, hi float32) {
+	dy, x = dy[:len(dst)], x[:len(dst)]
+	for i, v := range x {
+		g := float32(0)
+		if lo <= v && v <= hi {
+			g = dy[i]
+		}
+		dst[i] = g
+	}
+}
+
 func fillGo(dst []float32, v float32) {
 	for i := range dst {
 		dst[i] = v

@@ -164,3 +164,14 @@ func vecDot(a, b []float32) float32 {
 	}
 	return dotGo(a, b)
 }
+
+func vecClipGrad(dst, dy, x []float32, lo, hi float32) {
+	switch active {
+	case variantAVX512:
+		clipGradAVX512(dst, dy, x, lo, hi)
+	case variantAVX2:
+		clipGradAVX2(dst, dy, x, lo, hi)
+	default:
+		clipGradGo(dst, dy, x, lo, hi)
+	}
+}

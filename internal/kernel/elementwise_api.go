@@ -39,6 +39,11 @@ func ReluGrad(dst, dy, y []float32) { vecReluGrad(dst, dy[:len(dst)], y[:len(dst
 // Clip computes dst[i] = min(max(a[i], lo), hi); NaN stays NaN.
 func Clip(dst, a []float32, lo, hi float32) { vecClip(dst, a[:len(dst)], lo, hi) }
 
+// ClipGrad computes dst[i] = dy[i] where lo ≤ x[i] ≤ hi, else 0.
+func ClipGrad(dst, dy, x []float32, lo, hi float32) {
+	vecClipGrad(dst, dy[:len(dst)], x[:len(dst)], lo, hi)
+}
+
 // Fill sets every element of dst to v.
 func Fill(dst []float32, v float32) { fillGo(dst, v) }
 

@@ -69,6 +69,11 @@ func axpyAVX512(dst []float32, a []float32, s float32)
 //go:noescape
 func clipAVX512(dst []float32, a []float32, lo float32, hi float32)
 
+// clipGradAVX512 computes dst[i] = dy[i] where lo ≤ x[i] ≤ hi, else 0.
+//
+//go:noescape
+func clipGradAVX512(dst []float32, dy []float32, x []float32, lo float32, hi float32)
+
 // sumAVX512 returns Σ a[i].
 //
 //go:noescape
@@ -143,6 +148,11 @@ func axpyAVX2(dst []float32, a []float32, s float32)
 //
 //go:noescape
 func clipAVX2(dst []float32, a []float32, lo float32, hi float32)
+
+// clipGradAVX2 computes dst[i] = dy[i] where lo ≤ x[i] ≤ hi, else 0.
+//
+//go:noescape
+func clipGradAVX2(dst []float32, dy []float32, x []float32, lo float32, hi float32)
 
 // sumAVX2 returns Σ a[i].
 //

@@ -872,6 +872,84 @@ done:
 	VZEROUPPER
 	RET
 
+// func clipGradAVX512(dst []float32, dy []float32, x []float32, lo float32, hi float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·clipGradAVX512(SB), NOSPLIT, $0-80
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         dy_base+24(FP), CX
+	MOVQ         x_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS lo+72(FP), Z0
+	VBROADCASTSS hi+76(FP), Z1
+	XORQ         SI, SI
+	MOVQ         BX, DI
+	ANDQ         $-64, DI
+	JE           one
+
+many:
+	VMOVUPS   (DX)(SI*4), Z2
+	VMOVUPS   (CX)(SI*4), Z3
+	VCMPPS    $0x1d, Z0, Z2, K1
+	VCMPPS    $0x12, Z1, Z2, K1, K1
+	VMOVAPS.Z Z3, K1, Z2
+	VMOVUPS   Z2, (AX)(SI*4)
+	VMOVUPS   64(DX)(SI*4), Z2
+	VMOVUPS   64(CX)(SI*4), Z3
+	VCMPPS    $0x1d, Z0, Z2, K1
+	VCMPPS    $0x12, Z1, Z2, K1, K1
+	VMOVAPS.Z Z3, K1, Z2
+	VMOVUPS   Z2, 64(AX)(SI*4)
+	VMOVUPS   128(DX)(SI*4), Z2
+	VMOVUPS   128(CX)(SI*4), Z3
+	VCMPPS    $0x1d, Z0, Z2, K1
+	VCMPPS    $0x12, Z1, Z2, K1, K1
+	VMOVAPS.Z Z3, K1, Z2
+	VMOVUPS   Z2, 128(AX)(SI*4)
+	VMOVUPS   192(DX)(SI*4), Z2
+	VMOVUPS   192(CX)(SI*4), Z3
+	VCMPPS    $0x1d, Z0, Z2, K1
+	VCMPPS    $0x12, Z1, Z2, K1, K1
+	VMOVAPS.Z Z3, K1, Z2
+	VMOVUPS   Z2, 192(AX)(SI*4)
+	ADDQ      $+64, SI
+	CMPQ      SI, DI
+	JLT       many
+
+one:
+	MOVQ BX, DI
+	ANDQ $-16, DI
+	CMPQ SI, DI
+	JGE  rest
+
+onemore:
+	VMOVUPS   (DX)(SI*4), Z2
+	VMOVUPS   (CX)(SI*4), Z3
+	VCMPPS    $0x1d, Z0, Z2, K1
+	VCMPPS    $0x12, Z1, Z2, K1, K1
+	VMOVAPS.Z Z3, K1, Z2
+	VMOVUPS   Z2, (AX)(SI*4)
+	ADDQ      $+16, SI
+	CMPQ      SI, DI
+	JLT       onemore
+
+rest:
+	MOVQ      BX, DI
+	SUBQ      SI, DI
+	JE        done
+	MOVQ      $-1, BX
+	BZHIQ     DI, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (DX)(SI*4), K1, Z2
+	VMOVUPS.Z (CX)(SI*4), K1, Z3
+	VCMPPS    $0x1d, Z0, Z2, K2
+	VCMPPS    $0x12, Z1, Z2, K2, K2
+	VMOVAPS.Z Z3, K2, Z0
+	VMOVUPS   Z0, K1, (AX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func sumAVX512(a []float32) float32
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·sumAVX512(SB), NOSPLIT, $0-28
@@ -1912,6 +1990,90 @@ rest:
 	VMAXPS     Y3, Y0, Y3
 	VMINPS     Y3, Y1, Y3
 	VMASKMOVPS Y3, Y2, (AX)(BX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func clipGradAVX2(dst []float32, dy []float32, x []float32, lo float32, hi float32)
+// Requires: AVX
+TEXT ·clipGradAVX2(SB), NOSPLIT, $0-80
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         dy_base+24(FP), CX
+	MOVQ         x_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS lo+72(FP), Y0
+	VBROADCASTSS hi+76(FP), Y1
+	XORQ         SI, SI
+	MOVQ         BX, DI
+	ANDQ         $-32, DI
+	JE           one
+
+many:
+	VMOVUPS (DX)(SI*4), Y2
+	VMOVUPS (CX)(SI*4), Y3
+	VCMPPS  $0x1d, Y0, Y2, Y4
+	VCMPPS  $0x12, Y1, Y2, Y2
+	VANDPS  Y2, Y4, Y4
+	VANDPS  Y3, Y4, Y4
+	VMOVUPS Y4, (AX)(SI*4)
+	VMOVUPS 32(DX)(SI*4), Y2
+	VMOVUPS 32(CX)(SI*4), Y3
+	VCMPPS  $0x1d, Y0, Y2, Y4
+	VCMPPS  $0x12, Y1, Y2, Y2
+	VANDPS  Y2, Y4, Y4
+	VANDPS  Y3, Y4, Y4
+	VMOVUPS Y4, 32(AX)(SI*4)
+	VMOVUPS 64(DX)(SI*4), Y2
+	VMOVUPS 64(CX)(SI*4), Y3
+	VCMPPS  $0x1d, Y0, Y2, Y4
+	VCMPPS  $0x12, Y1, Y2, Y2
+	VANDPS  Y2, Y4, Y4
+	VANDPS  Y3, Y4, Y4
+	VMOVUPS Y4, 64(AX)(SI*4)
+	VMOVUPS 96(DX)(SI*4), Y2
+	VMOVUPS 96(CX)(SI*4), Y3
+	VCMPPS  $0x1d, Y0, Y2, Y4
+	VCMPPS  $0x12, Y1, Y2, Y2
+	VANDPS  Y2, Y4, Y4
+	VANDPS  Y3, Y4, Y4
+	VMOVUPS Y4, 96(AX)(SI*4)
+	ADDQ    $+32, SI
+	CMPQ    SI, DI
+	JLT     many
+
+one:
+	MOVQ BX, DI
+	ANDQ $-8, DI
+	CMPQ SI, DI
+	JGE  rest
+
+onemore:
+	VMOVUPS (DX)(SI*4), Y2
+	VMOVUPS (CX)(SI*4), Y3
+	VCMPPS  $0x1d, Y0, Y2, Y4
+	VCMPPS  $0x12, Y1, Y2, Y2
+	VANDPS  Y2, Y4, Y4
+	VANDPS  Y3, Y4, Y4
+	VMOVUPS Y4, (AX)(SI*4)
+	ADDQ    $+8, SI
+	CMPQ    SI, DI
+	JLT     onemore
+
+rest:
+	MOVQ       BX, DI
+	SUBQ       SI, DI
+	JE         done
+	LEAQ       lanesc<>+0(SB), BX
+	NEGQ       DI
+	VMOVUPS    64(BX)(DI*4), Y2
+	VMASKMOVPS (DX)(SI*4), Y2, Y3
+	VMASKMOVPS (CX)(SI*4), Y2, Y4
+	VCMPPS     $0x1d, Y0, Y3, Y0
+	VCMPPS     $0x12, Y1, Y3, Y1
+	VANDPS     Y1, Y0, Y0
+	VANDPS     Y4, Y0, Y0
+	VMASKMOVPS Y0, Y2, (AX)(SI*4)
 
 done:
 	VZEROUPPER

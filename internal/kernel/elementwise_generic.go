@@ -17,3 +17,5 @@ func vecAxpy(dst, a []float32, s float32)      { axpyGo(dst, a, s) }
 func vecClip(dst, a []float32, lo, hi float32) { clipGo(dst, a, lo, hi) }
 func vecSum(a []float32) float32               { return sumGo(a) }
 func vecDot(a, b []float32) float32            { return dotGo(a, b) }
+
+func vecClipGrad(dst, dy, x []float32, lo, hi float32) { clipGradGo(dst, dy, x, lo, hi) }

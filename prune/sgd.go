@@ -1,0 +1,71 @@
+package prune
+
+import (
+	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/internal/kernel"
+)
+
+// SGD makes steps of stochastic gradient descent with momentum and weight decay on
+// all trained initializers of a plan, as [kernel.SGDMomentum] does. Masked weights
+// stay.
+type SGD struct {
+	pool     *kernel.Pool
+	momenta  map[string][]float32
+	pieces   []piece
+	lr, m, d float32
+	task     func(task, worker int)
+}
+
+// piece is a run of elements of one initializer; mask and z are nil without a mask.
+type piece struct{ theta, mom, grad, mask, z []float32 }
+
+const pieceSize = 1 << 15
+
+// NewSGD prepares steps on what plan trains; the weights in masks (which may be nil)
+// are updated under their mask.
+func NewSGD(pool *kernel.Pool, plan *engine.Plan, state *engine.State, masks *Masks) *SGD {
+	s := &SGD{pool: pool, momenta: map[string][]float32{}}
+	layers := map[string]*Layer{}
+	if masks != nil {
+		for _, list := range [][]Layer{masks.Layers, masks.Fixed} {
+			for i := range list {
+				layers[list[i].Name] = &list[i]
+			}
+		}
+	}
+	for _, name := range plan.Trained() {
+		all := piece{theta: state.Tensor(name).F, grad: plan.Grad(name).F}
+		if l := layers[name]; l != nil {
+			all.theta, all.mask, all.z = l.Theta, l.Mask, l.Z
+		}
+		all.mom = make([]float32, len(all.theta))
+		s.momenta[name] = all.mom
+		for lo := 0; lo < len(all.theta); lo += pieceSize {
+			s.pieces = append(s.pieces, all.slice(lo, min(len(all.theta), lo+pieceSize)))
+		}
+	}
+	s.task = s.update
+	return s
+}
+
+func (p piece) slice(lo, hi int) piece {
+	q := piece{theta: p.theta[lo:hi], mom: p.mom[lo:hi], grad: p.grad[lo:hi]}
+	if p.mask != nil {
+		q.mask, q.z = p.mask[lo:hi], p.z[lo:hi]
+	}
+	return q
+}
+
+// Step descends along the gradients that the plan's last step left.
+func (s *SGD) Step(lr, momentum, weightDecay float64) {
+	s.lr, s.m, s.d = float32(lr), float32(momentum), float32(weightDecay)
+	s.pool.Run(len(s.pieces), s.task)
+}
+
+func (s *SGD) update(i, _ int) {
+	p := &s.pieces[i]
+	kernel.SGDMomentum(p.theta, p.mom, p.grad, p.mask, s.lr, s.m, s.d)
+	if p.mask != nil {
+		kernel.MulMask(p.z, p.theta, p.mask)
+	}
+}
