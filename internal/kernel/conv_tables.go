@@ -30,8 +30,8 @@ func newForwardPlan(s ConvShape, win window) *tilePlan {
 func newDataPlan(s ConvShape) *tilePlan {
 	cg, og, kk := s.C/s.Groups, s.O/s.Groups, s.KH*s.KW
 	var specs []phaseSpec
-	for ry := range s.StrideH {
-		for rx := range s.StrideW {
+	for ry := range min(s.StrideH, s.H) {
+		for rx := range min(s.StrideW, s.W) {
 			if sp := dataPhase(s, ry, rx); len(sp.out) > 0 {
 				specs = append(specs, sp)
 			}

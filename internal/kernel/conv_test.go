@@ -194,3 +194,29 @@ func TestConvNaN(t *testing.T) {
 		}
 	})
 }
+
+// TestHugeStrides: a stride beyond the input costs no more than one of its length.
+func TestHugeStrides(t *testing.T) {
+	const pad, stride = 2147483640, 2147483640
+	s := ConvShape{N: 1, H: 8, W: 8, C: 3, O: 4, KH: 1, KW: 1, OH: 3, OW: 3, StrideH: stride, StrideW: stride, PadTop: pad, PadLeft: pad, DilH: 1, DilW: 1, Groups: 1}
+	c := NewConv(s)
+	p := NewPool(1)
+	defer p.Close()
+	x, w, y := make([]float32, 8*8*3), make([]float32, 4*3), make([]float32, 9*4)
+	for i := range x {
+		x[i] = float32(i + 1)
+	}
+	for i := range w {
+		w[i] = 1
+	}
+	c.Forward(p, y, x, w, Epilogue{}, make([]float32, c.Workspace()))
+	for i, v := range y {
+		want := float32(0)
+		if i/4 == 4 {
+			want = 1 + 2 + 3 // the middle window alone meets the input, at its first pixel
+		}
+		if v != want {
+			t.Errorf("output %d is %v, want %v", i, v, want)
+		}
+	}
+}
