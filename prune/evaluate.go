@@ -9,14 +9,20 @@ import (
 
 	"github.com/onnxprune/onnxprune/data"
 	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/op"
 )
 
-// evalBatch is the number of samples of an evaluation step.
-const evalBatch = 200
-
-// EvalBatch returns the batch size for an evaluation of n samples.
-func EvalBatch(n int) int { return min(evalBatch, n) }
+// EvalBatch returns the batch size for an evaluation of n samples: that of the file
+// where the model is bound to it, else up to 200.
+func EvalBatch(g *graph.Graph, dims map[string]int, n int) int {
+	if own := g.FixedBatch(); own > 0 {
+		if _, err := g.FreeBatch(dims); err != nil {
+			return own
+		}
+	}
+	return min(200, n)
+}
 
 // Score is the quality of a model on a dataset. Top1 and Top5 are fractions in
 // [0,1], of classification only.

@@ -346,3 +346,27 @@ func TestExcludedKeepsItsMask(t *testing.T) {
 		t.Errorf("the mask to write is %v", got)
 	}
 }
+
+// TestEvalBatchOfBoundModel: a model whose Reshape mixes the batch with other axes runs
+// at the file's own batch only, and is evaluated there.
+func TestEvalBatchOfBoundModel(t *testing.T) {
+	b := onnxtest.New(13, 3)
+	x := b.Input("x", 4, 6)
+	x = b.Node("Transpose", "t", []string{x}, "perm", []int64{1, 0})
+	x = b.Node("Reshape", "r", []string{x, b.Ints("s", 8, 3)})
+	b.Node("Gemm", "y", []string{x, b.Weight("w", 1, 3, 2)})
+	b.Output("y", 8, 2)
+	bound, err := graph.New(b.Model(t), "bound.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bound.FreeBatch(nil); err == nil {
+		t.Fatal("the model is not bound to its batch")
+	}
+	if got := EvalBatch(bound, nil, 1000); got != 4 {
+		t.Errorf("batch is %d, want the file's 4", got)
+	}
+	if got := EvalBatch(stripeNet(t), nil, 1000); got != 200 {
+		t.Errorf("batch is %d, want 200", got)
+	}
+}

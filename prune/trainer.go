@@ -202,7 +202,7 @@ func (t *Trainer) Best() (int, error) {
 // Evaluate measures the model as it is now.
 func (t *Trainer) Evaluate(d *data.Dataset) (*Score, error) {
 	if t.eval == nil {
-		p, err := engine.Compile(t.Graph, t.State, engine.Options{Batch: min(evalBatch, d.Len()), Dims: t.Config.Dims, Pool: t.Pool})
+		p, err := engine.Compile(t.Graph, t.State, engine.Options{Batch: EvalBatch(t.Graph, t.Config.Dims, d.Len()), Dims: t.Config.Dims, Pool: t.Pool})
 		if err != nil {
 			return nil, err
 		}

@@ -54,7 +54,7 @@ func (c *evalCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
-	batch := prune.EvalBatch(d.Len())
+	batch := prune.EvalBatch(g, dims, d.Len())
 	if c.Batch > 0 {
 		batch = min(c.Batch, d.Len())
 	}

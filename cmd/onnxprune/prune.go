@@ -210,7 +210,7 @@ func excludes(g *graph.Graph, p pattern) bool {
 func (c *pruneCmd) magnitude(con *console, g *graph.Graph, state *engine.State, masks *prune.Masks, s *sources, pool *kernel.Pool, r *report.Run) error {
 	evaluate := func() (*report.Score, error) { return nil, nil }
 	if s.val != nil {
-		plan, err := engine.Compile(g, state, engine.Options{Batch: prune.EvalBatch(s.val.Len()), Dims: s.dims, Pool: pool})
+		plan, err := engine.Compile(g, state, engine.Options{Batch: prune.EvalBatch(g, s.dims, s.val.Len()), Dims: s.dims, Pool: pool})
 		if err != nil {
 			return err
 		}
