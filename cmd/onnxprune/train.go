@@ -16,7 +16,7 @@ import (
 type training struct {
 	Epochs      int     `help:"Passes over the training data." default:"5"`
 	Batch       int     `help:"Samples of a step." default:"64"`
-	LR          float64 `name:"lr" help:"First learning rate of the weights; cosine to 0." default:"0.03"`
+	LR          float64 `name:"lr" help:"First learning rate of the weights; cosine to 0." default:"0.05"`
 	MaskLR      float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0." default:"0.1"`
 	Gamma       float64 `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
 	WeightDecay float64 `help:"L2 weight decay." default:"5e-4"`
