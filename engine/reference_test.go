@@ -191,7 +191,8 @@ func checkGraph(t judge, data []byte, batch, classes int, inputShapes ...[]int) 
 				down := crossEntropy(ref.run(inputs), labels)
 				v[k] = old
 				num := (up - down) / (2 * h)
-				if d := math.Abs(num - float64(grad[k])); !(d <= 2e-3*math.Max(math.Abs(num), scale)+1e-6) {
+				// Before a BatchNormalization the terms of a gradient cancel almost entirely.
+				if d := math.Abs(num - float64(grad[k])); !(d <= 2e-3*math.Max(math.Abs(num), scale)+5e-6) {
 					t.Errorf("no fusion %v: gradient of %s[%d] is %v, finite difference %v", plain, name, k, grad[k], num)
 				}
 			}

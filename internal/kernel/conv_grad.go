@@ -25,7 +25,11 @@ type gradPlan struct {
 	lead       int
 	packX      bool // copy the inputs of a sub-block next to each other
 	packDY     bool
+	together   bool // a task sums all items
 }
+
+// togetherSize bounds a part, in floats, for which all items are summed by one task.
+const togetherSize = 160 << 10
 
 // Sizes of the copies of a sub-block.
 const (
@@ -85,6 +89,9 @@ func newGradPlan(s ConvShape, win window) *gradPlan {
 		// Strides that map the rows of a sub-block to few cache sets.
 		g.packX = g.taps > 1 && s.C >= gradChannels
 		g.packDY = g.taps*g.items[0].tiles >= 12 && s.O > 64
+		// A pointwise convolution reads dy and x once where all sums fit in the cache.
+		g.together = g.taps == 1 && len(g.items) > 1 && g.partSize <= togetherSize
+		g.packDY = g.packDY && !g.together
 		g.full = g.newTable(sp, n, inImage, outImage)
 		g.rest = g.newTable(sp, s.N%n, inImage, outImage)
 	}
@@ -100,6 +107,9 @@ func newGradPlan(s ConvShape, win window) *gradPlan {
 	// not depend on how many there are.
 	const tasks = 32
 	g.splits = min(g.groups, max(1, (tasks+len(g.items)-1)/len(g.items)))
+	if g.together {
+		g.splits = min(g.groups, tasks/2)
+	}
 	return g
 }
 

@@ -20,7 +20,13 @@ func (g *gradPlan) copySize() int {
 	return 0
 }
 
-func (g *gradPlan) tasks() int    { return g.splits * len(g.items) }
+func (g *gradPlan) tasks() int {
+	if g.together {
+		return g.splits
+	}
+	return g.splits * len(g.items)
+}
+
 func (g *gradPlan) addTasks() int { return len(g.items) * g.most }
 
 // tileStart returns the first input channel of a tile. The last tile is moved
@@ -31,6 +37,10 @@ func (g *gradPlan) tileStart(tile, rows int) int {
 
 // run sums one item over one split of the images.
 func (g *gradPlan) run(task int, parts, x, dy, zero []float32, p *Pool, worker int) {
+	if g.together {
+		g.runTogether(task, parts, x, dy)
+		return
+	}
 	split, item := task/len(g.items), &g.items[task%len(g.items)]
 	bl := &g.blocks[item.block]
 	first, last := split*g.groups/g.splits, (split+1)*g.groups/g.splits
@@ -72,6 +82,39 @@ func (g *gradPlan) run(task int, parts, x, dy, zero []float32, p *Pool, worker i
 					}
 					a.pairs, a.n = &t.pairs[sp.first], sp.n
 					a.acc = &part[(tile*g.taps+tap)*rows*bl.width]
+					grad(&a)
+				}
+			}
+		}
+	}
+}
+
+// runTogether sums all items over one split of the images, sub-block by sub-block.
+func (g *gradPlan) runTogether(split int, parts, x, dy []float32) {
+	part := parts[split*g.partSize:][:g.partSize]
+	clear(part)
+	var a gradArgs
+	for group := split * g.groups / g.splits; group < (split+1)*g.groups/g.splits; group++ {
+		t := g.table(group)
+		xGroup, dyGroup := groupOf(x, group, g.inGroup), groupOf(dy, group, g.outGroup)
+		sx, sd := newStream(xGroup, 0, 1), newStream(dyGroup, 0, 1)
+		for i := range t.subs {
+			sp := t.subs[i].spans[0]
+			if sp.n == 0 {
+				continue
+			}
+			a.pairs, a.n = &t.pairs[sp.first], sp.n
+			for k := range g.items {
+				done := i*len(g.items) + k
+				sx.advance(done, len(t.subs)*len(g.items), gradPixels*g.s.C)
+				sd.advance(done, len(t.subs)*len(g.items), gradPixels*g.s.O)
+				item := &g.items[k]
+				bl := &g.blocks[item.block]
+				rows := gradRows(bl.width)
+				a.dy, a.lanes, a.width = &dyGroup[bl.out], bl.lanes, bl.width
+				for tile := range item.tiles {
+					a.x = &xGroup[bl.in+g.tileStart(item.tile+tile, rows)]
+					a.acc = &part[item.off+tile*rows*bl.width]
 					grad(&a)
 				}
 			}
