@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-minimum_passed=50
+minimum_passed=2500
 timeout=9m
 
 if [[ -z ${ONNXPRUNE_ORT_LIB:-} ]] && ! scripts/fetch-onnxruntime.sh; then
