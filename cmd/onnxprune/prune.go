@@ -174,6 +174,9 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 	if err != nil {
 		return export.Result{}, err
 	}
+	if masks.Keep(c.Ratio) == 0 {
+		return export.Result{}, fmt.Errorf("%s: --ratio %v removes all %d weights, wants one that keeps some", g.Name, c.Ratio, masks.Total())
+	}
 	r.Excluded = masks.Excluded
 	var result export.Result
 	switch {
