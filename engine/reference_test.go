@@ -96,18 +96,6 @@ func crossEntropy(y *op.Array, labels []int64) float64 {
 	return total / float64(len(labels))
 }
 
-// normalised reports whether v is the weight of a convolution that goes into a
-// BatchNormalization: the terms of its gradient cancel almost entirely in float32.
-func normalised(v *graph.Value) bool {
-	for _, u := range v.Uses {
-		out := u.Node.Out[0]
-		if u.Node.Type == "Conv" && len(out.Uses) == 1 && out.Uses[0].Node.Type == "BatchNormalization" {
-			return true
-		}
-	}
-	return false
-}
-
 // slope is the derivative of f by v[k]. Where the slopes to both sides differ, a kink
 // of a Relu or a maximum lies within the step, and the step is made smaller.
 func slope(v []float64, k int, f func() float64) float64 {
@@ -207,10 +195,6 @@ func checkGraph(t judge, data []byte, batch, classes int, inputShapes ...[]int) 
 			t.Fatal("no trained initializer")
 		}
 		for _, name := range p.Trained() {
-			slack := 1e-6
-			if normalised(g.Value(name)) {
-				slack = 5e-6
-			}
 			v := ref.params[name].V
 			grad := p.Grad(name).F
 			scale := 0.0
@@ -219,7 +203,7 @@ func checkGraph(t judge, data []byte, batch, classes int, inputShapes ...[]int) 
 			}
 			for _, k := range rng.Perm(len(v))[:min(len(v), 3)] {
 				num := slope(v, k, func() float64 { return crossEntropy(ref.run(inputs), labels) })
-				if d := math.Abs(num - float64(grad[k])); !(d <= 2e-3*math.Max(math.Abs(num), scale)+slack) {
+				if d := math.Abs(num - float64(grad[k])); !(d <= 2e-3*math.Max(math.Abs(num), scale)+1e-6) {
 					t.Errorf("no fusion %v: gradient of %s[%d] is %v, finite difference %v", plain, name, k, grad[k], num)
 				}
 			}
