@@ -12,23 +12,23 @@ import (
 //	upper: s ← s − β·(θ⊙g − (1/γ)·m⊙g⊙g)        on another batch
 //	       m ← 1 at the k largest s, else 0
 //
+// (N:M and blocks: at the N largest of every M, in the best blocks)
 // with g = ∇_z ℓ(z) at z = m⊙θ, SGD with momentum in both, and both rates on a
 // cosine to 0: two forward and backward passes. Scores start at |θ|, so that the
 // first mask is that of magnitude pruning, and are ordered by value: a score
 // below zero is an element that the loss wants gone. Masked weights are not
 // updated and hold no momentum.
 type BiP struct {
-	t        *Trainer
-	scores   [][]float32
-	momenta  [][]float32
-	selector *Selector
-	keep     int
-	before   [][]float32
+	t       *Trainer
+	scores  [][]float32
+	momenta [][]float32
+	to      projection
+	before  [][]float32
 }
 
 // NewBiP starts from the trainer's present weights with their magnitudes' mask.
 func NewBiP(t *Trainer) *BiP {
-	b := &BiP{t: t, selector: t.Masks.selector(t.Pool, value), keep: t.Masks.Keep(t.Config.Ratio)}
+	b := &BiP{t: t, to: t.Masks.projection(t.Config.Structure, t.Config.Ratio, t.Pool, value)}
 	for _, l := range t.Masks.Layers {
 		s := make([]float32, len(l.Theta))
 		for i, v := range l.Theta {
@@ -42,9 +42,9 @@ func NewBiP(t *Trainer) *BiP {
 	return b
 }
 
-// project moves the mask to the top k scores.
+// project moves the mask to the largest scores that the structure allows.
 func (b *BiP) project() {
-	b.selector.Select(b.scores, b.t.Masks.masks(), b.keep)
+	b.to.project(b.scores, b.t.Masks.masks())
 	for _, l := range b.t.Masks.Layers {
 		b.t.chunks(len(l.Z), func(lo, hi int) { kernel.MulMask(l.Z[lo:hi], l.Theta[lo:hi], l.Mask[lo:hi]) })
 	}

@@ -71,7 +71,7 @@ func BenchmarkIteration(b *testing.B) {
 				b.Fatal(err)
 			}
 		})
-		selecting := timed(func() { bip.selector.Select(bip.scores, t.Masks.masks(), bip.keep) })
+		selecting := timed(func() { bip.to.project(bip.scores, t.Masks.masks()) })
 		ratios, shares = append(ratios, whole/plain), append(shares, selecting/whole)
 	}
 	slices.Sort(ratios)

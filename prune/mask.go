@@ -21,6 +21,9 @@ type Layer struct {
 	Name  string
 	Nodes []string
 	Shape []int
+	// Out and In are the axes of Shape that hold outputs and summed inputs, −1 where
+	// the nodes disagree.
+	Out, In int
 	// Theta are the weights that the mask is applied to.
 	Theta []float32
 	// Mask holds 1 where a weight stays, else 0.
@@ -47,7 +50,10 @@ func NewMasks(g *graph.Graph, state *engine.State, exclude []*regexp.Regexp) (*M
 	m := &Masks{}
 	weights := g.Weights()
 	for _, w := range weights {
-		l := Layer{Name: w.Value.Name, Shape: w.Value.Init.Shape}
+		l := Layer{Name: w.Value.Name, Shape: w.Value.Init.Shape, Out: -1, In: -1}
+		if out, in, ok := w.Axes(); ok {
+			l.Out, l.In = out, in
+		}
 		for _, n := range w.Nodes {
 			l.Nodes = append(l.Nodes, n.Title())
 		}
@@ -113,6 +119,24 @@ func some(names []string) string {
 
 // Total is the number of elements under masks.
 func (m *Masks) Total() int { return m.total }
+
+// CheckAxes reports every layer whose input and output axes are not known: patterns
+// and blocks need them.
+func (m *Masks) CheckAxes(name string, s Structure) error {
+	if s.Kind != KindNM && s.Kind != KindBlock {
+		return nil
+	}
+	var errs []error
+	for _, l := range m.Layers {
+		if l.Out < 0 {
+			errs = append(errs, fmt.Errorf("%s: initializer %q: nodes read it along different axes (%s), --structure %s wants one", name, l.Name, some(l.Nodes), s))
+		}
+	}
+	if len(errs) > 0 {
+		errs = append(errs, errors.New("hint: --exclude leaves weights as they are"))
+	}
+	return errors.Join(errs...)
+}
 
 // Keep returns how many elements stay when a fraction ratio in [0,1) of all masked
 // ones is removed, rounded to the nearest.

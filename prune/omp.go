@@ -9,15 +9,16 @@ import (
 )
 
 // OMP is one-shot magnitude pruning: of all masked weights together the k with the
-// largest |w| stay. Weights of equal magnitude stay in file order.
+// largest |w| stay. Weights of equal magnitude stay in file order. With N:M or blocks
+// it is the same choice within every group of M, or of blocks by their mean |w|.
 // Source: Han et al. 2015, "Learning both Weights and Connections for Efficient
 // Neural Networks".
-func OMP(m *Masks, ratio float64, pool *kernel.Pool) {
+func OMP(m *Masks, s Structure, ratio float64, pool *kernel.Pool) {
 	scores := make([][]float32, len(m.Layers))
 	for i, l := range m.Layers {
 		scores[i] = l.Theta
 	}
-	m.selector(pool, magnitude).Select(scores, m.masks(), m.Keep(ratio))
+	m.projection(s, ratio, pool, magnitude).project(scores, m.masks())
 	m.Apply()
 }
 

@@ -214,7 +214,7 @@ func TestSameBitsAtAnyThreads(t *testing.T) {
 
 func TestRetrainKeepsTheMask(t *testing.T) {
 	tr := trainer(t, stripeNet(t), 2, config())
-	OMP(tr.Masks, 0.5, tr.Pool)
+	OMP(tr.Masks, Structure{}, 0.5, tr.Pool)
 	var before [][]float32
 	for _, l := range tr.Masks.Layers {
 		before = append(before, append([]float32(nil), l.Mask...))
@@ -254,7 +254,7 @@ func TestOMPIsExactMagnitude(t *testing.T) {
 		}
 		pool := kernel.NewPool(2)
 		defer pool.Close()
-		OMP(m, ratio, pool)
+		OMP(m, Structure{}, ratio, pool)
 		want := int(math.Round(ratio * float64(m.Total())))
 		if m.Zeros() != want {
 			t.Errorf("ratio %v: %d of %d masked, want %d", ratio, m.Zeros(), m.Total(), want)
@@ -333,7 +333,7 @@ func TestExcludedKeepsItsMask(t *testing.T) {
 	if err := tr.Prepare(); err != nil {
 		t.Fatal(err)
 	}
-	OMP(masks, 0.5, tr.Pool)
+	OMP(masks, Structure{}, 0.5, tr.Pool)
 	if err := tr.Retrain(); err != nil {
 		t.Fatal(err)
 	}

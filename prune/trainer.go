@@ -16,6 +16,8 @@ import (
 type Config struct {
 	// Ratio is the fraction of masked weights removed, in [0,1).
 	Ratio float64
+	// Structure says what is removed together; the zero value is single weights.
+	Structure Structure
 	// Epochs are passes over the data.
 	Epochs int
 	// Batch is the number of samples of a step.

@@ -57,6 +57,7 @@ type Run struct {
 // where nothing was trained.
 type Settings struct {
 	Method       string  `json:"method"`
+	Structure    string  `json:"structure"`
 	Masks        string  `json:"masks"`
 	Seed         uint64  `json:"seed"`
 	TrainSamples int     `json:"train_samples,omitempty"`

@@ -34,7 +34,7 @@ type pruneCmd struct {
 	In  string `arg:"" help:"ONNX file to prune."`
 	Out string `arg:"" help:"ONNX file to write; may be IN."`
 
-	Ratio   float64   `required:"" help:"Fraction of the prunable weights to remove, in [0,1)." placeholder:"R"`
+	Ratio   *float64  `help:"Fraction of the prunable weights to remove, in [0,1)." placeholder:"R"`
 	Data    string    `help:"Dataset directory to train on." placeholder:"DIR"`
 	Val     string    `help:"Dataset directory to measure each epoch on; the best epoch is written." placeholder:"DIR"`
 	Method  string    `help:"bip: bi-level pruning (default with --data). omp: one-shot magnitude, then retraining if there is --data (default without)." enum:",bip,omp" default:"" placeholder:"bip|omp"`
@@ -43,9 +43,13 @@ type pruneCmd struct {
 	Report  string    `help:"Write a report." placeholder:"FILE.json"`
 	Quiet   bool      `help:"Print nothing but errors."`
 
+	structural
 	training
 	lossFlags
 	computing
+
+	// ratio is Ratio, or what the structure sets.
+	ratio float64
 }
 
 // Validate is called by kong.
@@ -55,6 +59,10 @@ func (c *pruneCmd) Validate() error {
 	}
 	if c.Method == "bip" && c.Data == "" {
 		return errors.New("--method bip needs --data")
+	}
+	var err error
+	if c.ratio, err = c.structural.check(c.Ratio); err != nil {
+		return err
 	}
 	if err := c.training.check(); err != nil {
 		return err
@@ -71,7 +79,7 @@ func (c *pruneCmd) Run(con *console) error {
 	if c.Quiet {
 		con.silence()
 	}
-	if err := prune.CheckRatio(c.Ratio); err != nil {
+	if err := prune.CheckRatio(c.ratio); err != nil {
 		return err
 	}
 	if c.Method == "" {
@@ -108,7 +116,7 @@ func (c *pruneCmd) Run(con *console) error {
 	defer pool.Close()
 
 	r := &report.Run{Format: 1, Layers: []report.Layer{}, Input: filepath.Base(c.In), Output: filepath.Base(c.Out)}
-	r.Settings = report.Settings{Method: c.Method, Masks: c.Masks, Seed: c.Seed}
+	r.Settings = report.Settings{Method: c.Method, Structure: c.structure.String(), Masks: c.Masks, Seed: c.Seed}
 	result, err := c.prune(con, g, s, pool, r)
 	if err != nil {
 		return err
@@ -167,15 +175,18 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 			fmt.Fprintf(con.err, "--exclude %s matches no weight\n", p)
 		}
 	}
-	if c.Ratio == 0 && s.train == nil && s.val == nil && len(g.Weights()) == 0 {
+	if c.ratio == 0 && s.train == nil && s.val == nil && len(g.Weights()) == 0 {
 		return export.Result{}, nil
 	}
 	masks, err := prune.NewMasks(g, state, exclude)
 	if err != nil {
 		return export.Result{}, err
 	}
-	if masks.Keep(c.Ratio) == 0 {
-		return export.Result{}, fmt.Errorf("%s: --ratio %v removes all %d weights, wants one that keeps some", g.Name, c.Ratio, masks.Total())
+	if err := masks.CheckAxes(g.Name, c.structure); err != nil {
+		return export.Result{}, err
+	}
+	if masks.Keep(c.ratio) == 0 {
+		return export.Result{}, fmt.Errorf("%s: --ratio %v removes all %d weights, wants one that keeps some", g.Name, c.ratio, masks.Total())
 	}
 	r.Excluded = masks.Excluded
 	var result export.Result
@@ -191,8 +202,8 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 			return export.Result{}, err
 		}
 	}
-	enter(r, masks, c.Ratio)
-	if c.Ratio > 0 || s.train != nil {
+	enter(r, masks, c.ratio)
+	if c.ratio > 0 || s.train != nil {
 		result.Masks = masks.Bools()
 	}
 	return result, nil
@@ -227,9 +238,9 @@ func (c *pruneCmd) magnitude(con *console, g *graph.Graph, state *engine.State, 
 	if r.Dense.Score, err = evaluate(); err != nil {
 		return err
 	}
-	fmt.Fprintf(con.err, "%s: magnitude pruning without training, %d weight tensors with %s elements, ratio %g\n", c.Method, len(masks.Layers), report.Count(int64(masks.Total())), c.Ratio)
-	if c.Ratio > 0 {
-		prune.OMP(masks, c.Ratio, pool)
+	fmt.Fprintf(con.err, "%s: magnitude pruning without training, %d weight tensors with %s elements, ratio %g\n", c.Method, len(masks.Layers), report.Count(int64(masks.Total())), c.ratio)
+	if c.ratio > 0 {
+		prune.OMP(masks, c.structure, c.ratio, pool)
 	}
 	r.Final.Score, err = evaluate()
 	return err
@@ -276,10 +287,26 @@ func (c *pruneCmd) finish(r *report.Run, check export.Check, dims map[string]int
 		how = "multiplied by an exact zero in the written model"
 	}
 	detail := fmt.Sprintf("%d masked elements in %d tensors are %s", check.Zeros, check.Tensors, how)
-	r.Facts = append(r.Facts,
-		report.Fact{Name: "zeros_stay_zero", Holds: check.Zeros >= r.Ratio.Removed, Detail: detail},
-		report.Fact{Name: "ratio_delivered", Holds: r.Ratio.Removed == int(math.Round(c.Ratio*float64(r.Ratio.Elements))), Detail: fmt.Sprintf("%d of %d elements removed, the ratio asks for %g", r.Ratio.Removed, r.Ratio.Elements, c.Ratio)},
-	)
+	r.Facts = append(r.Facts, report.Fact{Name: "zeros_stay_zero", Holds: check.Zeros >= r.Ratio.Removed, Detail: detail})
+	if c.structure.Kind == prune.KindNM {
+		var names []string
+		for _, l := range r.Layers {
+			names = append(names, l.Name)
+		}
+		p, err := prune.CheckPattern(g, c.structure, names)
+		if err != nil {
+			return err
+		}
+		r.Facts = append(r.Facts, report.Fact{Name: "pattern", Holds: true, Detail: fmt.Sprintf("every group of %d input channels has at most %d weights other than zero: %d groups in %d tensors of the written model", c.structure.M, c.structure.N, p.Groups, p.Tensors)})
+	} else {
+		slack := c.structure.Slack()
+		want := int(math.Round(c.ratio * float64(r.Ratio.Elements)))
+		detail := fmt.Sprintf("%d of %d elements removed, the ratio asks for %g", r.Ratio.Removed, r.Ratio.Elements, c.ratio)
+		if slack > 0 {
+			detail += fmt.Sprintf(" and blocks go as a whole: within %d elements", slack)
+		}
+		r.Facts = append(r.Facts, report.Fact{Name: "ratio_delivered", Holds: max(r.Ratio.Removed-want, want-r.Ratio.Removed) <= slack, Detail: detail})
+	}
 	if check.Unchanged {
 		r.Facts = append(r.Facts, report.Fact{Name: "unchanged", Holds: true, Detail: "the written file has the bytes of the one read"})
 	}

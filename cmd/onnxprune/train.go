@@ -108,7 +108,7 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 // train runs bip, or omp with retraining, and leaves the best epoch in t.
 func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.Run) error {
 	t.Config = prune.Config{
-		Ratio: c.Ratio, Epochs: c.Epochs, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
+		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
 		WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
 		FreezeNorm: c.FreezeNorm, Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
@@ -153,7 +153,7 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.R
 	}
 	var err error
 	if c.Method == "omp" {
-		prune.OMP(t.Masks, c.Ratio, t.Pool)
+		prune.OMP(t.Masks, c.structure, c.ratio, t.Pool)
 		err = t.Retrain()
 	} else {
 		err = prune.NewBiP(t).Run()
