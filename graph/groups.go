@@ -25,7 +25,11 @@ type Groups struct {
 	// Shapes are the shapes of the whole model at that batch.
 	Shapes *Shapes
 
-	graph *Graph
+	graph    *Graph
+	channels *channels
+	// other is the same analysis with other sizes of what the file leaves open; nil
+	// where it leaves nothing open.
+	other *Groups
 	// axes holds every axis of every value that units touch, with the counts that
 	// costs are made of.
 	axes []cutAxis
@@ -102,6 +106,7 @@ type Frozen struct {
 
 // cutAxis is an axis that positions can leave.
 type cutAxis struct {
+	// value and axis are one place where it is found; others have the same terms.
 	value  *Value
 	axis   int
 	length int
@@ -267,4 +272,12 @@ func (gs *Groups) Keep(removed [][]bool) map[string][]bool {
 		}
 	}
 	return masks
+}
+
+// Kept is the number of positions that an axis of a value keeps.
+func (r *Removal) Kept(v *Value, axis int) int {
+	if axes := r.gs.axisOf[v.Index]; axes != nil && axes[axis] >= 0 {
+		return r.kept[axes[axis]]
+	}
+	return r.gs.Shapes.Of[v.Index].Shape[axis]
 }

@@ -34,6 +34,8 @@ type Shapes struct {
 	Needs map[*Node]*Value
 
 	training bool
+	// batch is the batch size, where the inference was made to analyse.
+	batch int
 	// room is the number of elements that constant folding may still make.
 	room int
 }

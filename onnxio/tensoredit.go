@@ -3,7 +3,6 @@ package onnxio
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 )
@@ -136,41 +135,7 @@ func (m *Model) editTensor(name string, edit func(t *TensorProto, n int, raw []b
 }
 
 func (m *Model) storeTensor(s site, old, raw []byte) error {
-	outer := m.entries[m.find(s.num, s.k)].payload()
-	msg := outer
-	var attribute []byte
-	var err error
-	if s.num == graphNode {
-		if attribute, err = nth(outer, 5, s.attribute); err != nil {
-			return err
-		}
-		if _, err = nth(attribute, 5, 1); err == nil {
-			return errors.New("is split over several fields")
-		}
-		if msg, err = nth(attribute, 5, 0); err != nil {
-			return err
-		}
-	}
-	if msg, err = withElements(msg, s.t, old, raw); err != nil {
-		return err
-	}
-	t := &TensorProto{}
-	if err := t.Unmarshal(msg); err != nil {
-		return err
-	}
-	payload := msg
-	if s.num == graphNode {
-		if attribute, err = replaceNth(attribute, 5, 0, msg); err != nil {
-			return err
-		}
-		if payload, err = replaceNth(outer, 5, s.attribute, attribute); err != nil {
-			return err
-		}
-	}
-	m.replace(s.num, s.k, payload)
-	*s.t = *t
-	m.staged = m.staged || IsExternal(t)
-	return nil
+	return m.editSite(s, func(msg []byte) ([]byte, error) { return withElements(msg, s.t, old, raw) })
 }
 
 // withElements returns the encoded tensor msg with its elements changed from old to raw. External tensors get the new

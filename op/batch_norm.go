@@ -82,6 +82,11 @@ func (f *batchNorm) Links(in, out []*Tensor) []Link {
 	return []Link{batch, channel}
 }
 
+// Zeros needs a zero scale, shift and residual.
+func (f *batchNorm) Zeros(zero []bool) bool {
+	return zero[1] && zero[2] && (len(zero) < 6 || zero[5]) && f.act.Lo <= 0 && f.act.Hi >= 0
+}
+
 func (f *batchNorm) Prepare(in, out []*Tensor, training bool) (int, error) {
 	for _, i := range []int{0, 5} {
 		if i < len(in) {

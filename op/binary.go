@@ -108,6 +108,24 @@ func (b *binary) Layouts(in []*Tensor) (want, out []Layout) { return broadcastLa
 
 func (b *binary) Links(in, out []*Tensor) []Link { return passLinks(in, out) }
 
+// Zeros finds out from the function: zero for zero operands, or for one zero operand
+// whatever the other is.
+func (b *binary) Zeros(zero []bool) bool {
+	if b.f.ref == nil || b.f.bools {
+		return false
+	}
+	probes := []float64{-3, -0.5, 0.25, 2}
+	first, second := zero[0], zero[1]
+	for _, v := range probes {
+		first = first && b.f.ref(0, v) == 0
+		second = second && b.f.ref(v, 0) == 0
+	}
+	if zero[0] && zero[1] {
+		return b.f.ref(0, 0) == 0
+	}
+	return first || second
+}
+
 func (b *binary) Forward(c *Context, in, out []*Tensor) error {
 	x, z, y := in[0], in[1], out[0]
 	if x.F != nil && b.f.vec != nil && !b.f.bools && aligned(x, y) && aligned(z, y) {

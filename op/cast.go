@@ -86,6 +86,9 @@ func (o *cast) Links(in, out []*Tensor) []Link {
 	return identityLinks(in, out, func(int) bool { return true })
 }
 
+// Zeros holds: the elements are the input's.
+func (o *cast) Zeros(zero []bool) bool { return zero[0] }
+
 func (o *cast) Forward(c *Context, in, out []*Tensor) error {
 	x, y := in[0], out[0]
 	from, to := x.Type.IsFloat(), y.Type.IsFloat()

@@ -134,6 +134,9 @@ func (k *clip) Layouts(in []*Tensor) (want, out []Layout) {
 
 func (k *clip) Links(in, out []*Tensor) []Link { return passLinks(in[:1], out) }
 
+// Zeros needs bounds around zero.
+func (k *clip) Zeros(zero []bool) bool { return zero[0] && k.lo <= 0 && k.hi >= 0 }
+
 func (k *clip) Reads() (in, out uint32) { return 1, 0 }
 
 func (k *clip) Backward(c *Context, in, out, dout, din []*Tensor) error {

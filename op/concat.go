@@ -71,20 +71,36 @@ func (o *concat) Layouts(in []*Tensor) (want, out []Layout) {
 	return want, []Layout{best.Layout}
 }
 
-func (o *concat) Links(in, out []*Tensor) []Link {
+// Couplings couples every input with its part of the output.
+func (o *concat) Couplings(in, out []*Tensor) []Coupling {
 	own, _ := wantAxis(o.axis, in[0].Rank())
-	var links []Link
+	var all []Coupling
 	for a := range in[0].Shape {
 		if a == own {
+			start := 0
+			for i, t := range in {
+				all = append(all, Coupling{Sides: []Side{Whole(Axis(i, a)), Part(Axis(^0, a), start, 1, t.Shape[a])}})
+				start += t.Shape[a]
+			}
 			continue
 		}
-		l := Link{}
+		sides := []Side{Whole(Axis(^0, a))}
 		for i := range in {
-			l = append(l, AxisRef{i, a})
+			sides = append(sides, Whole(Axis(i, a)))
 		}
-		links = append(links, append(l, AxisRef{^0, a}))
+		all = append(all, Coupling{Sides: sides})
 	}
-	return links
+	return all
+}
+
+// Zeros holds: the elements are those of the inputs.
+func (o *concat) Zeros(zero []bool) bool {
+	for _, z := range zero {
+		if !z {
+			return false
+		}
+	}
+	return true
 }
 
 func (o *concat) Forward(c *Context, in, out []*Tensor) error {

@@ -64,6 +64,23 @@ func (o *constantOfShape) Infer(in []*Tensor) ([]*Tensor, error) {
 	return []*Tensor{Info(o.value.Type, shape...)}, nil
 }
 
+// Couplings lets all positions go by themselves.
+func (o *constantOfShape) Couplings(in, out []*Tensor) []Coupling {
+	var all []Coupling
+	for a, n := range out[0].Shape {
+		all = append(all, Coupling{Sides: []Side{Whole(HiddenAxis(a+1, n)), Whole(Axis(^0, a))}})
+	}
+	return all
+}
+
+// Zeros holds for the value zero.
+func (o *constantOfShape) Zeros([]bool) bool { return o.value.F != nil && o.value.F[0] == 0 }
+
+// Cut makes the shape smaller.
+func (o *constantOfShape) Cut(c *Cut) (Change, error) {
+	return Change{Inputs: map[int]*Tensor{0: intsLike(c.In[0], c.Shape(^0))}}, nil
+}
+
 func (o *constantOfShape) Forward(c *Context, in, out []*Tensor) error {
 	for i := range out[0].F {
 		out[0].F[i] = o.value.F[0]

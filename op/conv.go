@@ -156,36 +156,44 @@ func (f *convForm) MACs(in, out []*Tensor) int64 {
 	return int64(out[0].Size()) * int64(Size(w[1:]))
 }
 
-// Links joins a filter with its bias and output channel and, for an ordinary
-// or depthwise convolution, the channels of input and weight. The channels of
-// other grouped convolutions are in no link: their groups must stay equal.
-func (f *convForm) Links(in, out []*Tensor) []Link {
-	links := []Link{{{0, 0}, {^0, 0}}}
-	produced := Link{{1, 0}}
-	for i := 2; i < len(in); i++ {
-		if in[i] != nil {
-			produced = append(produced, AxisRef{i, i - 2})
-		}
+// Couplings joins a filter with its bias and output channel, and the channels of
+// input and weight. With groups, input channels are G × C/G and filters G × O/G: a
+// group goes as a whole, or the same channels of all groups.
+func (f *convForm) Couplings(in, out []*Tensor) []Coupling {
+	batch := []Side{Whole(Axis(0, 0)), Whole(Axis(^0, 0))}
+	filter := []Side{Whole(Axis(1, 0)), Whole(Axis(^0, 1))}
+	if hasInput(in, 2) {
+		filter = append(filter, Whole(Axis(2, 0)))
 	}
-	produced = append(produced, AxisRef{^0, 1})
-	if len(in) > 3 && in[3] != nil {
-		links[0] = append(links[0], AxisRef{3, 0})
+	if hasInput(in, 3) {
+		filter = append(filter, Whole(Axis(3, 1)))
+		batch = append(batch, Whole(Axis(3, 0)))
 	}
-	switch {
-	case f.group == 1:
-		links = append(links, Link{{0, 1}, {1, 1}}, produced)
-	case f.group == in[0].Shape[1] && f.group == in[1].Shape[0]:
-		links = append(links, append(Link{{0, 1}}, produced...))
+	read := Whole(Axis(1, 1))
+	if f.group > 1 {
+		groups := HiddenAxis(1, f.group)
+		read = Whole(groups, Axis(1, 1))
+		filter = append(filter, Whole(groups, HiddenAxis(2, in[1].Shape[0]/f.group)))
 	}
-	return links
+	return []Coupling{{Sides: batch}, {Sides: []Side{Whole(Axis(0, 1)), read}, Sum: true}, {Sides: filter}}
 }
 
-// Resize keeps a depthwise convolution depthwise.
-func (f *convForm) Resize(in []*Tensor) Attrs {
-	if c := in[0].Shape[1]; f.group > 1 && in[1].Shape[1] == 1 && in[1].Shape[0] == c {
-		return Attrs{"group": IntAttr(c)}
+// Zeros needs zero filters and a zero bias.
+func (f *convForm) Zeros(zero []bool) bool {
+	for _, z := range zero[1:] {
+		if !z {
+			return false
+		}
 	}
-	return nil
+	return true
+}
+
+// Cut adapts the number of groups.
+func (f *convForm) Cut(c *Cut) (Change, error) {
+	if g := c.Kept(0, 1) / max(1, c.Kept(1, 1)); g != f.group {
+		return Change{Attrs: Attrs{"group": IntAttr(g)}}, nil
+	}
+	return Change{}, nil
 }
 
 func (f *convForm) forward(c *Context, in, out []*Tensor, e kernel.Epilogue) error {

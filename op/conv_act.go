@@ -60,6 +60,11 @@ func (a *convAct) Infer(in []*Tensor) ([]*Tensor, error) {
 	return out, nil
 }
 
+// Zeros needs zero within the bounds besides.
+func (a *convAct) Zeros(zero []bool) bool {
+	return a.convForm.Zeros(zero) && a.e.Min <= 0 && a.e.Max >= 0
+}
+
 func (a *convAct) Forward(c *Context, in, out []*Tensor) error {
 	e := a.e
 	if len(in) > 3 && in[3] != nil {

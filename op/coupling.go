@@ -68,18 +68,43 @@ type Coupler interface {
 }
 
 // ZeroKeeper tells where zeros come out, which matters where what comes out is
-// summed without weights (attention, ReduceSum): Zeros reports whether a slice of
-// the outputs is zero where the slices of the inputs i with zero[i] are. Inputs
-// that are omitted count as zero, those that lack the axis do not. Without it,
-// slices count as nonzero.
+// summed without weights (attention, ReduceSum): Zeros reports whether the output's
+// slices of a coupling are zero where those of the inputs i with zero[i] are. Inputs
+// that are omitted count as zero; those that are in no side of the coupling do not,
+// except where the output's side is a part of an axis (Concat): there they count for
+// nothing and zero[i] is set. Without it, slices count as nonzero.
 type ZeroKeeper interface {
 	Zeros(zero []bool) bool
+}
+
+// Couplings returns the channel rule of an operator: its couplings, and its links as
+// couplings; false where it has none.
+func Couplings(o Op, in, out []*Tensor) ([]Coupling, bool) {
+	var all []Coupling
+	l, linker := o.(Linker)
+	if linker {
+		for _, link := range l.Links(in, out) {
+			c := Coupling{Sum: true}
+			for _, r := range link {
+				c.Sum = c.Sum && r.Tensor >= 0
+				c.Sides = append(c.Sides, Whole(Factor{AxisRef: r}))
+			}
+			all = append(all, c)
+		}
+	}
+	k, coupler := o.(Coupler)
+	if coupler {
+		all = append(all, k.Couplings(in, out)...)
+	}
+	return all, linker || coupler
 }
 
 // Cut tells an operator which positions leave its axes.
 type Cut struct {
 	// In and Out are types, shapes and constants before the cut.
 	In, Out []*Tensor
+	// New are the inputs after it, with the constants as the file then has them.
+	New []*Tensor
 	// Gone returns per position whether it leaves; nil where nothing does.
 	Gone func(r AxisRef) []bool
 }
@@ -100,11 +125,52 @@ func (c *Cut) Kept(tensor, axis int) int {
 	return n
 }
 
-// Change is what a cut makes of a node: new attributes, and new constants for some
-// inputs.
+// Lost reports whether an axis loses a position.
+func (c *Cut) Lost(tensor, axis int) bool { return c.Gone(AxisRef{tensor, axis}) != nil }
+
+// Shape is the shape of a tensor after the cut.
+func (c *Cut) Shape(tensor int) []int {
+	t := c.Out
+	k := ^tensor
+	if tensor >= 0 {
+		t, k = c.In, tensor
+	}
+	shape := make([]int, t[k].Rank())
+	for a := range shape {
+		shape[a] = c.Kept(tensor, a)
+	}
+	return shape
+}
+
+// keptIn counts the positions from lo to hi (exclusive) that stay.
+func keptIn(gone []bool, lo, hi int) int {
+	n := hi - lo
+	if gone == nil {
+		return n
+	}
+	for _, g := range gone[lo:hi] {
+		if g {
+			n--
+		}
+	}
+	return n
+}
+
+// Change is what a cut makes of a node: new attributes, attributes to drop, and new
+// constants for some inputs. Constants that an input has already change nothing.
 type Change struct {
 	Attrs  Attrs
+	Drop   []string
 	Inputs map[int]*Tensor
+}
+
+// intsLike returns v as a 1-D constant of the type of t, int64 without one.
+func intsLike(t *Tensor, v []int) *Tensor {
+	x := Vector(v...)
+	if t != nil {
+		x.Type = t.Type
+	}
+	return x
 }
 
 // Cutter is an operator with attributes or constant inputs that depend on the

@@ -126,4 +126,10 @@ func (o *cumSum) Layouts(in []*Tensor) (want, out []Layout) {
 	return []Layout{in[0].Layout, RowMajor}, []Layout{in[0].Layout}
 }
 
-func (o *cumSum) Links(in, out []*Tensor) []Link { return passLinks(in[:1], out) }
+// Links leaves out the axis of the sum.
+func (o *cumSum) Links(in, out []*Tensor) []Link {
+	return identityLinks(in, out, func(a int) bool { return a != o.axis })
+}
+
+// Zeros holds along the other axes.
+func (o *cumSum) Zeros(zero []bool) bool { return zero[0] }

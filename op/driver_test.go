@@ -2,7 +2,6 @@ package op
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -209,9 +208,7 @@ func runCase(t *testing.T, d *Def, cs Case) {
 		}
 	}
 	if o, err := d.Make(n); err == nil {
-		if l, ok := o.(Linker); ok {
-			checkLinks(t, d, cs, l, in)
-		}
+		checkCouplings(t, d, cs, o, in)
 	}
 }
 
@@ -386,107 +383,4 @@ func checkGradient(t *testing.T, label string, d *Def, cs Case, g Gradient, p, q
 			}
 		}
 	}
-}
-
-// checkLinks zeroes slice i of every input of a link, runs, deletes slice i,
-// runs again, and compares.
-func checkLinks(t *testing.T, d *Def, cs Case, l Linker, in []*Tensor) {
-	t.Helper()
-	p, _, err := forward(t, d, cs, clone(in), false, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, link := range l.Links(in, p.out) {
-		length := -1
-		for _, r := range link {
-			x := p.out
-			k := ^r.Tensor
-			if r.Tensor >= 0 {
-				x, k = in, r.Tensor
-			}
-			if x[k] == nil || r.Axis >= x[k].Rank() {
-				t.Fatalf("link %v names an axis that is not there", link)
-			}
-			if n := x[k].Shape[r.Axis]; length >= 0 && n != length {
-				t.Fatalf("link %v joins axes of length %d and %d", link, length, n)
-			} else {
-				length = n
-			}
-		}
-		if length < 2 {
-			continue
-		}
-		const slice = 1
-		masked, cut := clone(in), clone(in)
-		skip := false
-		for _, r := range link {
-			if r.Tensor >= 0 {
-				if masked[r.Tensor].F == nil {
-					skip = true // an integer input is a constant of the graph, not a slice that a mask can zero
-					break
-				}
-				masked[r.Tensor] = without(masked[r.Tensor], r.Axis, slice, false)
-				cut[r.Tensor] = without(cut[r.Tensor], r.Axis, slice, true)
-			}
-		}
-		if skip {
-			continue
-		}
-		a, _, err := forward(t, d, cs, masked, false, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, _, err := forward(t, d, resized(cs, l, cut), cut, false, 1)
-		if err != nil {
-			t.Errorf("link %v: with a slice deleted: %v", link, err)
-			continue
-		}
-		for j, y := range a.out {
-			if !y.Type.IsFloat() {
-				continue
-			}
-			for _, r := range link {
-				if r.Tensor == ^j {
-					y = without(y, r.Axis, slice, true)
-				}
-			}
-			compare(t, fmt.Sprintf("link %v: output %d after deletion", link, j), b.out[j], toArray(y), 2e-5)
-		}
-	}
-}
-
-// resized gives a case the attributes that its node has after a deletion.
-func resized(cs Case, o any, in []*Tensor) Case {
-	if r, ok := o.(Resizer); ok {
-		attrs := Attrs{}
-		maps.Copy(attrs, cs.Attrs)
-		maps.Copy(attrs, r.Resize(in))
-		cs.Attrs = attrs
-	}
-	return cs
-}
-
-// without zeroes or deletes one slice.
-func without(t *Tensor, axis, slice int, remove bool) *Tensor {
-	t = inLayout(t, RowMajor)
-	shape := append([]int{}, t.Shape...)
-	if remove {
-		shape[axis]--
-	}
-	u := New(t.Type, shape...)
-	k := 0
-	i := 0
-	Each(t.Shape, func(idx []int) {
-		v := t.F[i]
-		i++
-		if idx[axis] == slice {
-			if remove {
-				return
-			}
-			v = 0
-		}
-		u.F[k] = v
-		k++
-	})
-	return u
 }

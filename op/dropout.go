@@ -46,6 +46,9 @@ func init() {
 	})
 }
 
+// Zeros holds without a mask, which is all ones.
+func (o *dropout) Zeros(zero []bool) bool { return zero[0] && o.outputs == 1 }
+
 func (o *dropout) Infer(in []*Tensor) ([]*Tensor, error) {
 	if err := wantInputs(in, 1, 3); err != nil {
 		return nil, err

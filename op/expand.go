@@ -65,21 +65,40 @@ func (o *expand) Layouts(in []*Tensor) (want, out []Layout) {
 	return want, out
 }
 
-// Links keeps the axes whose length the target leaves to the input.
-func (o *expand) Links(in, out []*Tensor) []Link {
-	to, err := constInts(in, 1)
-	if err != nil {
-		return nil
-	}
+// Couplings passes axes on; positions that repeat one element can go by themselves.
+func (o *expand) Couplings(in, out []*Tensor) []Coupling {
 	d := out[0].Rank() - in[0].Rank()
-	var links []Link
-	for a, n := range in[0].Shape {
-		k := a + d - (out[0].Rank() - len(to))
-		if n != 1 && (k < 0 || to[k] == 1) {
-			links = append(links, Link{{0, a}, {^0, a + d}})
+	var all []Coupling
+	for a, n := range out[0].Shape {
+		from := Whole(HiddenAxis(a+1, n))
+		if a >= d && in[0].Shape[a-d] == n {
+			from = Whole(Axis(0, a-d))
+		}
+		all = append(all, Coupling{Sides: []Side{from, Whole(Axis(^0, a))}})
+	}
+	return all
+}
+
+// Zeros holds: the elements are the input's.
+func (o *expand) Zeros(zero []bool) bool { return zero[0] }
+
+// Cut replaces the dimensions of the target that have become shorter.
+func (o *expand) Cut(c *Cut) (Change, error) {
+	want := c.Shape(^0)
+	to, err := constInts(c.New, 1)
+	if err != nil {
+		return Change{}, err
+	}
+	if got, err := BroadcastShape(c.New[0].Shape, to); err == nil && EqualShape(got, want) {
+		return Change{}, nil
+	}
+	d := len(want) - len(to)
+	for k := range to {
+		if to[k] != 1 {
+			to[k] = want[k+d]
 		}
 	}
-	return links
+	return Change{Inputs: map[int]*Tensor{1: intsLike(c.In[1], to)}}, nil
 }
 
 func (o *expand) Forward(c *Context, in, out []*Tensor) error {

@@ -55,6 +55,6 @@ func (o *flatten) Infer(in []*Tensor) ([]*Tensor, error) {
 	return []*Tensor{Info(in[0].Type, Size(s[:a]), Size(s[a:]))}, nil
 }
 
-func (o *flatten) Links(in, out []*Tensor) []Link {
-	return reshapeLinks(in[0].Shape, out[0].Shape)
+func (o *flatten) Couplings(in, out []*Tensor) []Coupling {
+	return reshapeCouplings(in[0].Shape, out[0].Shape)
 }

@@ -77,21 +77,77 @@ func (o *gather) Layouts(in []*Tensor) (want, out []Layout) {
 	return want, out
 }
 
-// Links leaves the gathered axis out: its indices would have to change.
-func (o *gather) Links(in, out []*Tensor) []Link {
+// Couplings couples the positions that constant indices name with those of the
+// output.
+func (o *gather) Couplings(in, out []*Tensor) []Coupling {
 	own, err := wantAxis(o.axis, in[0].Rank())
 	if err != nil {
 		return nil
 	}
-	var links []Link
-	for a := range in[0].Shape {
-		if a < own {
-			links = append(links, Link{{0, a}, {^0, a}})
-		} else if a > own {
-			links = append(links, Link{{0, a}, {^0, a - 1 + in[1].Rank()}})
+	q := in[1].Rank()
+	var all []Coupling
+	for a, n := range in[0].Shape {
+		switch {
+		case a < own:
+			all = append(all, Coupling{Sides: []Side{Whole(Axis(0, a)), Whole(Axis(^0, a))}})
+		case a > own:
+			all = append(all, Coupling{Sides: []Side{Whole(Axis(0, a)), Whole(Axis(^0, a-1+q))}})
+		case in[1].IsConst():
+			at, err := indices(in[1], n)
+			if err != nil || len(at) == 0 {
+				continue
+			}
+			to := Side{Of: []Factor{FixedAxis(1)}}
+			for i := range q {
+				to.Of = append(to.Of, Axis(^0, a+i))
+			}
+			if q == 1 {
+				to.Of = to.Of[1:]
+			}
+			all = append(all, Coupling{Sides: []Side{{Of: []Factor{Axis(0, a)}, At: at}, to}})
 		}
 	}
-	return links
+	return all
+}
+
+// Zeros holds: the elements are the input's.
+func (o *gather) Zeros(zero []bool) bool { return zero[0] }
+
+// Cut renumbers the indices.
+func (o *gather) Cut(c *Cut) (Change, error) {
+	own, err := wantAxis(o.axis, c.In[0].Rank())
+	if err != nil {
+		return Change{}, err
+	}
+	index := c.In[1]
+	lost := c.Lost(0, own)
+	for i := range index.Shape {
+		lost = lost || c.Lost(^0, own+i)
+	}
+	if !lost {
+		return Change{}, nil
+	}
+	if !index.IsConst() {
+		return Change{}, NeedConst{1}
+	}
+	at, err := indices(index, c.In[0].Shape[own])
+	if err != nil {
+		return Change{}, err
+	}
+	x := &Tensor{Type: index.Type, Shape: c.Shape(^0)[own : own+index.Rank()], I: []int64{}}
+	gone := c.Gone(AxisRef{0, own})
+	k := 0
+	Each(index.Shape, func(idx []int) {
+		from := at[k]
+		k++
+		for i, p := range idx {
+			if g := c.Gone(AxisRef{^0, own + i}); g != nil && g[p] {
+				return
+			}
+		}
+		x.I = append(x.I, int64(keptIn(gone, 0, from)))
+	})
+	return Change{Inputs: map[int]*Tensor{1: x}}, nil
 }
 
 // slabs describes the parts of x and y that one index names: their common

@@ -121,6 +121,9 @@ func (g *gemm) Links(in, out []*Tensor) []Link {
 	return []Link{append(rows, AxisRef{^0, 0}), {{0, 1 - ta}, {1, tb}}, append(cols, AxisRef{^0, 1})}
 }
 
+// Zeros needs the slices of one factor to be zero, and C.
+func (g *gemm) Zeros(zero []bool) bool { return (zero[0] || zero[1]) && (len(zero) < 3 || zero[2]) }
+
 func (g *gemm) Forward(c *Context, in, out []*Tensor) error {
 	m, k, n := g.dims(in)
 	y, beta := out[0], float32(0)

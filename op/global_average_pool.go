@@ -66,6 +66,9 @@ func (globalPool) Links(in, out []*Tensor) []Link {
 	return []Link{{{0, 0}, {^0, 0}}, {{0, 1}, {^0, 1}}}
 }
 
+// Zeros holds: the mean and the largest of zeros are zero.
+func (globalPool) Zeros(zero []bool) bool { return zero[0] }
+
 type globalAveragePool struct{ globalPool }
 
 func (*globalAveragePool) Prepare(in, out []*Tensor, training bool) (int, error) {

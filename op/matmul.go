@@ -178,6 +178,9 @@ func (f *matMul) Links(in, out []*Tensor) []Link {
 	return links
 }
 
+// Zeros holds where the slices of one factor are zero.
+func (f *matMul) Zeros(zero []bool) bool { return zero[0] || zero[1] }
+
 func (f *matMul) Prepare(in, out []*Tensor, training bool) (int, error) {
 	p := newBatchedProduct(in)
 	a, b, y := side{str: p.sa}, side{str: p.sb}, side{str: p.sy}

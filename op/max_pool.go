@@ -110,14 +110,16 @@ func (f *poolForm) prepare(in []*Tensor) ([]axisWindow, error) {
 	return ax, nil
 }
 
+// Links is empty where offsets are wanted: they count all channels.
 func (f *poolForm) Links(in, out []*Tensor) []Link {
-	links := []Link{{{0, 0}, {^0, 0}}, {{0, 1}, {^0, 1}}}
 	if len(out) > 1 {
-		links[0] = append(links[0], AxisRef{^1, 0})
-		links[1] = append(links[1], AxisRef{^1, 1})
+		return nil
 	}
-	return links
+	return []Link{{{0, 0}, {^0, 0}}, {{0, 1}, {^0, 1}}}
 }
+
+// Zeros holds: the mean and the largest of zeros are zero.
+func (f *poolForm) Zeros(zero []bool) bool { return zero[0] }
 
 type maxPool struct {
 	poolForm

@@ -75,21 +75,15 @@ type AxisRef struct{ Tensor, Axis int }
 
 // Link is a set of axes of equal length whose slices stand or fall together:
 // with slice i zeroed in every input of the set, deleting slice i everywhere
-// leaves the remaining outputs as they were.
+// leaves the remaining outputs as they were. Where the set has an output, that is so
+// whatever the slices hold. Where it has none, the axis is summed over, and slice i
+// must be zero in at least one of the inputs.
 type Link []AxisRef
 
-// Linker declares the channel rule. An operator without it freezes the
-// channels that touch it.
+// Linker declares the channel rule. An operator that is neither a Linker nor a
+// [Coupler] freezes the channels that touch it.
 type Linker interface {
 	Links(in, out []*Tensor) []Link
-}
-
-// Resizer is an operator with attributes that depend on the length of linked
-// axes, as the group of a depthwise convolution does.
-type Resizer interface {
-	// Resize returns the attributes that must change once slices were deleted
-	// so that the inputs have the shapes of in; nil if none.
-	Resize(in []*Tensor) Attrs
 }
 
 // Context is what the passes compute with.

@@ -13,6 +13,8 @@ type pad struct {
 	pads  []int
 	value float32
 	input bool
+	// other marks a value to pad with that is not zero; valid after Infer.
+	other bool
 }
 
 func init() {
@@ -101,6 +103,7 @@ func (o *pad) Infer(in []*Tensor) ([]*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.other = o.value != 0
 	if hasInput(in, 2) {
 		v := in[2]
 		if v.Type.IsFloat() != in[0].Type.IsFloat() || v.Size() != 1 {
@@ -109,6 +112,7 @@ func (o *pad) Infer(in []*Tensor) ([]*Tensor, error) {
 		if !v.IsConst() {
 			return nil, NeedConst{2}
 		}
+		o.other = v.F != nil && v.F[0] != 0
 	}
 	y := Info(in[0].Type, in[0].Shape...)
 	for a, d := range in[0].Shape {
@@ -128,12 +132,83 @@ func (o *pad) Infer(in []*Tensor) ([]*Tensor, error) {
 
 func (o *pad) Layouts(in []*Tensor) (want, out []Layout) { return keepLayouts(in, 1) }
 
-func (o *pad) Links(in, out []*Tensor) []Link {
+// Couplings couples the elements that are kept; padding with a constant adds positions
+// that can go by themselves.
+func (o *pad) Couplings(in, out []*Tensor) []Coupling {
 	begin, end, err := o.borders(in)
 	if err != nil {
 		return nil
 	}
-	return identityLinks(in, out, func(a int) bool { return begin[a] == 0 && end[a] == 0 })
+	var all []Coupling
+	for a, n := range in[0].Shape {
+		b, e := begin[a], end[a]
+		if o.mode != "constant" {
+			if b == 0 && e == 0 {
+				all = append(all, Coupling{Sides: []Side{Whole(Axis(0, a)), Whole(Axis(^0, a))}})
+			}
+			continue
+		}
+		kept := n + min(0, b) + min(0, e)
+		if kept < 0 {
+			continue // crops more than there is, into its own padding
+		}
+		if kept > 0 {
+			all = append(all, Coupling{Sides: []Side{Part(Axis(0, a), max(0, -b), 1, kept), Part(Axis(^0, a), max(0, b), 1, kept)}})
+		}
+		if b > 0 {
+			all = append(all, Coupling{Sides: []Side{Whole(HiddenAxis(2*a+1, b)), Part(Axis(^0, a), 0, 1, b)}})
+		}
+		if e > 0 {
+			all = append(all, Coupling{Sides: []Side{Whole(HiddenAxis(2*a+2, e)), Part(Axis(^0, a), n+b, 1, e)}})
+		}
+	}
+	return all
+}
+
+// Zeros needs padding with zeros.
+func (o *pad) Zeros(zero []bool) bool { return zero[0] && !o.other }
+
+// Cut pads by as many positions as are left.
+func (o *pad) Cut(c *Cut) (Change, error) {
+	begin, end, err := o.borders(c.In)
+	if err != nil {
+		return Change{}, err
+	}
+	changed := false
+	for a := range begin {
+		into, from := c.Gone(AxisRef{^0, a}), c.Gone(AxisRef{0, a})
+		b, e := begin[a], end[a]
+		n := c.In[0].Shape[a]
+		if b > 0 {
+			begin[a] = keptIn(into, 0, b)
+		} else {
+			begin[a] = -keptIn(from, 0, -b)
+		}
+		if e > 0 {
+			end[a] = keptIn(into, n+b, n+b+e)
+		} else {
+			end[a] = -keptIn(from, n+e, n)
+		}
+		changed = changed || begin[a] != b || end[a] != e
+	}
+	if !changed {
+		return Change{}, nil
+	}
+	if !o.input {
+		return Change{Attrs: Attrs{"pads": IntsAttr(append(begin, end...)...)}}, nil
+	}
+	axes, err := constAxes(c.In, 3, len(begin))
+	if err != nil {
+		return Change{}, err
+	}
+	if axes == nil {
+		return Change{Inputs: map[int]*Tensor{1: intsLike(c.In[1], append(begin, end...))}}, nil
+	}
+	var pads []int
+	for _, v := range [][]int{begin, end} {
+		pads = append(pads, permute(v, axes)...)
+	}
+	return Change{Inputs: map[int]*Tensor{1: intsLike(c.In[1], pads)}}, nil
 }
 
 func (o *pad) Forward(c *Context, in, out []*Tensor) error {

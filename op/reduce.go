@@ -225,6 +225,9 @@ func (o *reduce) Links(in, out []*Tensor) []Link {
 	return links
 }
 
+// Zeros finds out from the function.
+func (o *reduce) Zeros(zero []bool) bool { return zero[0] && o.f.ref([]float64{0, 0}) == 0 }
+
 func (o *reduceGrad) Reads() (in, out uint32) {
 	if o.f.readsX {
 		in = 1

@@ -90,23 +90,33 @@ func (o *reshape) Infer(in []*Tensor) ([]*Tensor, error) {
 	return []*Tensor{Info(in[0].Type, s...)}, nil
 }
 
-// Links keeps the axes that the unchanged target still resolves with one slice
-// less.
-func (o *reshape) Links(in, out []*Tensor) []Link {
-	v, err := constInts(in, 1)
+func (o *reshape) Couplings(in, out []*Tensor) []Coupling {
+	return reshapeCouplings(in[0].Shape, out[0].Shape)
+}
+
+// Cut replaces the dimensions that the target has as numbers.
+func (o *reshape) Cut(c *Cut) (Change, error) {
+	want := c.Shape(^0)
+	v, err := constInts(c.New, 1)
 	if err != nil {
-		return nil
+		return Change{}, err
 	}
-	var links []Link
-	for _, l := range reshapeLinks(in[0].Shape, out[0].Shape) {
-		less, want := append([]int{}, in[0].Shape...), append([]int{}, out[0].Shape...)
-		less[l[0].Axis]--
-		want[l[1].Axis]--
-		if got, err := o.target(less, v); err == nil && EqualShape(got, want) {
-			links = append(links, l)
+	if got, err := o.target(c.New[0].Shape, v); err == nil && EqualShape(got, want) {
+		return Change{}, nil
+	}
+	if len(v) != len(want) {
+		return Change{}, fmt.Errorf("shape %s has %d dimensions, wants %d", ShapeString(v), len(v), len(want))
+	}
+	for i, d := range v {
+		kept := d == 0 && !o.allowZero && i < c.New[0].Rank() && c.New[0].Shape[i] == want[i]
+		if d != -1 && !kept {
+			v[i] = want[i]
 		}
 	}
-	return links
+	if got, err := o.target(c.New[0].Shape, v); err != nil || !EqualShape(got, want) {
+		return Change{}, fmt.Errorf("no target gives %s from %s", ShapeString(want), ShapeString(c.New[0].Shape))
+	}
+	return Change{Inputs: map[int]*Tensor{1: intsLike(c.In[1], v)}}, nil
 }
 
 func refReshape(n Node, in []*Array) []*Array {

@@ -130,14 +130,81 @@ func (o *slice) Infer(in []*Tensor) ([]*Tensor, error) {
 
 func (o *slice) Layouts(in []*Tensor) (want, out []Layout) { return keepLayouts(in, 1) }
 
-// Links keeps the axes that are taken whole; a clamped end stays whole with
-// one slice less.
-func (o *slice) Links(in, out []*Tensor) []Link {
+// Couplings couples the positions taken with the output's. Axes that are taken in
+// steps are in none: what is left of them is no slice.
+func (o *slice) Couplings(in, out []*Tensor) []Coupling {
 	rs, err := o.runs(in)
 	if err != nil {
 		return nil
 	}
-	return identityLinks(in, out, func(a int) bool { return rs[a] == run{0, 1, in[0].Shape[a]} })
+	var all []Coupling
+	for a, r := range rs {
+		if r.step == 1 || r.step == -1 {
+			all = append(all, Coupling{Sides: []Side{Part(Axis(0, a), r.start, r.step, r.n), Whole(Axis(^0, a))}})
+		}
+	}
+	return all
+}
+
+// Zeros holds: the elements are the input's.
+func (o *slice) Zeros(zero []bool) bool { return zero[0] }
+
+// Cut moves starts and ends.
+func (o *slice) Cut(c *Cut) (Change, error) {
+	rs, err := o.runs(c.In)
+	if err != nil {
+		return Change{}, err
+	}
+	now, err := o.runs(c.New)
+	if err != nil {
+		return Change{}, err
+	}
+	starts, ends, axes := append([]int(nil), o.starts...), append([]int(nil), o.ends...), o.axes
+	if o.input {
+		for _, x := range []struct {
+			v *[]int
+			i int
+		}{{&starts, 1}, {&ends, 2}, {&axes, 3}} {
+			if *x.v, err = constInts(c.New, x.i); err != nil {
+				return Change{}, err
+			}
+		}
+	}
+	changed := false
+	for k := range starts {
+		a := k
+		if axes != nil {
+			a = (axes[k] + len(rs)) % len(rs)
+		}
+		gone := c.Gone(AxisRef{0, a})
+		if gone == nil {
+			continue
+		}
+		want := rs[a]
+		if want.step == 1 {
+			want.start = keptIn(gone, 0, rs[a].start)
+			want.n = keptIn(gone, rs[a].start, rs[a].start+rs[a].n)
+		} else {
+			last := rs[a].start - rs[a].n + 1
+			want.n = keptIn(gone, last, rs[a].start+1)
+			want.start = keptIn(gone, 0, rs[a].start+1) - 1
+		}
+		if want == now[a] {
+			continue
+		}
+		changed = true
+		starts[k], ends[k] = want.start, want.start+want.step*want.n
+		if ends[k] < 0 {
+			ends[k] = -1 - c.Kept(0, a)
+		}
+	}
+	switch {
+	case !changed:
+		return Change{}, nil
+	case o.input:
+		return Change{Inputs: map[int]*Tensor{1: intsLike(c.In[1], starts), 2: intsLike(c.In[2], ends)}}, nil
+	}
+	return Change{Attrs: Attrs{"starts": IntsAttr(starts...), "ends": IntsAttr(ends...)}}, nil
 }
 
 // part returns offset and strides, in x, of the elements taken.

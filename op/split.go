@@ -54,7 +54,7 @@ func (o *split) cut(in []*Tensor) (axis int, lengths []int, err error) {
 	if axis, err = wantAxis(o.axis, len(s)); err != nil {
 		return 0, nil, err
 	}
-	lengths = o.lengths
+	lengths = append([]int(nil), o.lengths...)
 	if o.input {
 		if lengths, err = constInts(in, 1); err != nil {
 			return 0, nil, err
@@ -108,9 +108,57 @@ func (o *split) Infer(in []*Tensor) ([]*Tensor, error) {
 
 func (o *split) Layouts(in []*Tensor) (want, out []Layout) { return keepLayouts(in, o.parts) }
 
-func (o *split) Links(in, out []*Tensor) []Link {
-	own, _ := wantAxis(o.axis, in[0].Rank())
-	return identityLinks(in, out, func(a int) bool { return a != own })
+// Couplings couples every output with its part of the input.
+func (o *split) Couplings(in, out []*Tensor) []Coupling {
+	own, lengths, err := o.cut(in)
+	if err != nil {
+		return nil
+	}
+	var all []Coupling
+	for a := range in[0].Shape {
+		if a == own {
+			start := 0
+			for j, n := range lengths {
+				all = append(all, Coupling{Sides: []Side{Part(Axis(0, a), start, 1, n), Whole(Axis(^j, a))}})
+				start += n
+			}
+			continue
+		}
+		sides := []Side{Whole(Axis(0, a))}
+		for j := range out {
+			sides = append(sides, Whole(Axis(^j, a)))
+		}
+		all = append(all, Coupling{Sides: sides})
+	}
+	return all
+}
+
+// Zeros holds: the elements are the input's.
+func (o *split) Zeros(zero []bool) bool { return zero[0] }
+
+// Cut gives the parts new lengths.
+func (o *split) Cut(c *Cut) (Change, error) {
+	a, lengths, err := o.cut(c.In)
+	if err != nil || !c.Lost(0, a) {
+		return Change{}, err
+	}
+	gone := c.Gone(AxisRef{0, a})
+	start := 0
+	for j, n := range lengths {
+		lengths[j] = keptIn(gone, start, start+n)
+		start += n
+	}
+	if _, now, err := o.cut(c.New); err == nil && EqualShape(now, lengths) {
+		return Change{}, nil
+	}
+	if !o.input {
+		return Change{Attrs: Attrs{"split": IntsAttr(lengths...)}}, nil
+	}
+	var like *Tensor
+	if hasInput(c.In, 1) {
+		like = c.In[1]
+	}
+	return Change{Drop: []string{"num_outputs"}, Inputs: map[int]*Tensor{1: intsLike(like, lengths)}}, nil
 }
 
 func (o *split) Forward(c *Context, in, out []*Tensor) error {

@@ -64,12 +64,48 @@ func (o *tile) Infer(in []*Tensor) ([]*Tensor, error) {
 
 func (o *tile) Layouts(in []*Tensor) (want, out []Layout) { return keepLayouts(in, 1) }
 
-func (o *tile) Links(in, out []*Tensor) []Link {
+// Couplings couples the repeats of a position; repeats of a single one can go by
+// themselves.
+func (o *tile) Couplings(in, out []*Tensor) []Coupling {
 	rep, err := constInts(in, 1)
 	if err != nil {
 		return nil
 	}
-	return identityLinks(in, out, func(a int) bool { return rep[a] == 1 })
+	var all []Coupling
+	for a, n := range in[0].Shape {
+		from := Whole(FixedAxis(rep[a]), Axis(0, a))
+		switch {
+		case rep[a] == 0 || n == 0:
+			continue
+		case n == 1:
+			from = Whole(HiddenAxis(a+1, rep[a]))
+		case rep[a] == 1:
+			from = Whole(Axis(0, a))
+		}
+		all = append(all, Coupling{Sides: []Side{from, Whole(Axis(^0, a))}})
+	}
+	return all
+}
+
+// Zeros holds: the elements are the input's.
+func (o *tile) Zeros(zero []bool) bool { return zero[0] }
+
+// Cut repeats single elements less often.
+func (o *tile) Cut(c *Cut) (Change, error) {
+	rep, err := constInts(c.In, 1)
+	if err != nil {
+		return Change{}, err
+	}
+	changed := false
+	for a, n := range c.In[0].Shape {
+		if n == 1 && c.Lost(^0, a) {
+			rep[a], changed = c.Kept(^0, a), true
+		}
+	}
+	if !changed {
+		return Change{}, nil
+	}
+	return Change{Inputs: map[int]*Tensor{1: intsLike(c.In[1], rep)}}, nil
 }
 
 // copies splits every axis of y into repeats and positions in x, and returns

@@ -91,6 +91,9 @@ func (o *transpose) Links(in, out []*Tensor) []Link {
 	return links
 }
 
+// Zeros holds: the elements are the input's.
+func (o *transpose) Zeros(zero []bool) bool { return zero[0] }
+
 func (o *transpose) Forward(c *Context, in, out []*Tensor) error {
 	x, y := in[0], out[0]
 	moveTensor(c, y.Shape, y, 0, y.Strides(), x, 0, permute(x.Strides(), o.order(x.Rank())))

@@ -92,6 +92,9 @@ func (u *unary) Layouts(in []*Tensor) (want, out []Layout) {
 
 func (u *unary) Links(in, out []*Tensor) []Link { return passLinks(in, out) }
 
+// Zeros finds out from the function.
+func (u *unary) Zeros(zero []bool) bool { return zero[0] && u.f.ref(0) == 0 }
+
 func (u *unaryGrad) Reads() (in, out uint32) {
 	if u.f.readsX {
 		in = 1

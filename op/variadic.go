@@ -94,6 +94,16 @@ func (v *variadic) Layouts(in []*Tensor) (want, out []Layout) { return broadcast
 
 func (v *variadic) Links(in, out []*Tensor) []Link { return passLinks(in, out) }
 
+// Zeros needs all inputs to be zero: sums, means and extremes of zeros are zero.
+func (v *variadic) Zeros(zero []bool) bool {
+	for _, z := range zero {
+		if !z {
+			return false
+		}
+	}
+	return v.f.ref(0, 0) == 0
+}
+
 func (v *variadic) Forward(c *Context, in, out []*Tensor) error {
 	y := out[0]
 	if y.F == nil {

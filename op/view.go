@@ -17,6 +17,9 @@ func (view) Forward(c *Context, in, out []*Tensor) error {
 	return nil
 }
 
+// Zeros holds: the elements are the input's.
+func (view) Zeros(zero []bool) bool { return zero[0] }
+
 func (view) Reads() (in, out uint32) { return 0, 0 }
 
 // Accumulates marks the operator as an [Accumulator].
@@ -35,39 +38,42 @@ func (view) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	return nil
 }
 
-// reshapeLinks links the axes that a reshape keeps one to one: between two
-// points where the products of the leading dimensions agree there is a single
-// axis longer than 1 on both sides.
-func reshapeLinks(in, out []int) []Link {
-	var links []Link
+// reshapeCouplings couples, between two points where the products of the leading
+// dimensions agree, the product of the input's axes with that of the output's.
+func reshapeCouplings(in, out []int) []Coupling {
+	if Size(in) == 0 {
+		return nil
+	}
+	var all []Coupling
 	i, j := 0, 0
 	for i < len(in) && j < len(out) {
 		switch {
 		case in[i] == 1:
 			i++
+			continue
 		case out[j] == 1:
 			j++
-		default:
-			a, b := in[i], out[j]
-			i0, j0 := i, j
-			i, j = i+1, j+1
-			for a != b {
-				if a < b && i < len(in) {
-					a *= in[i]
-					i++
-				} else if b < a && j < len(out) {
-					b *= out[j]
-					j++
-				} else {
-					return links
-				}
+			continue
+		}
+		x, y := Side{}, Side{}
+		a, b := 1, 1
+		for {
+			if a <= b {
+				a *= in[i]
+				x.Of = append(x.Of, Axis(0, i))
+				i++
+			} else {
+				b *= out[j]
+				y.Of = append(y.Of, Axis(^0, j))
+				j++
 			}
-			if i == i0+1 && j == j0+1 {
-				links = append(links, Link{{0, i0}, {^0, j0}})
+			if a == b {
+				break
 			}
 		}
+		all = append(all, Coupling{Sides: []Side{x, y}})
 	}
-	return links
+	return all
 }
 
 // refView is the reference of a view: the elements in a new shape.

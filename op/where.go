@@ -65,6 +65,9 @@ func (o *where) Layouts(in []*Tensor) (want, out []Layout) { return broadcastLay
 
 func (o *where) Links(in, out []*Tensor) []Link { return passLinks(in, out) }
 
+// Zeros needs both branches to be zero.
+func (o *where) Zeros(zero []bool) bool { return zero[1] && zero[2] }
+
 func (o *where) Forward(c *Context, in, out []*Tensor) error {
 	if out[0].Type.IsFloat() {
 		choose(c, in, out[0], out[0].F, in[1].F, in[2].F)
