@@ -12,8 +12,8 @@ type elementFunc struct {
 	grad   func(dx, dy, x, y []float32)
 	readsX bool
 	readsY bool
-	// onlyBools restricts the input to type bool.
-	onlyBools bool
+	// onlyBools restricts the input to type bool, onlyInts to integers.
+	onlyBools, onlyInts bool
 }
 
 // unary is y = f(x), element by element, in any layout.
@@ -68,6 +68,8 @@ func (u *unary) Infer(in []*Tensor) ([]*Tensor, error) {
 			want = "bool"
 		}
 		return nil, fmt.Errorf("input 0 is of type %s, wants %s", t, want)
+	case u.f.onlyInts && t.IsFloat():
+		return nil, fmt.Errorf("input 0 is of type %s, wants an integer type", t)
 	case t == String, !t.IsFloat() && u.f.ints == nil:
 		return nil, fmt.Errorf("input 0 is of type %s, wants a float type", t)
 	}

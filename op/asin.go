@@ -1,0 +1,19 @@
+package op
+
+import "math"
+
+// Asin: y = asin x; dx = dy/√(1 - x²).
+// https://onnx.ai/onnx/operators/onnx__Asin.html
+func init() {
+	registerUnary("Asin", 7, func(*reader) elementFunc {
+		return elementFunc{
+			ref:    math.Asin,
+			fwd:    each(func(x float32) float32 { return float32(math.Asin(float64(x))) }),
+			grad:   eachGrad(func(x, _ float32) float32 { return float32(1 / math.Sqrt(1-float64(x)*float64(x))) }),
+			readsX: true,
+		}
+	},
+		Case{In: []Arg{RandIn(-0.9, 0.9, 2, 5, 3, 7)}},
+		Case{Name: "vector", In: []Arg{RandIn(-0.9, 0.9, 37)}},
+	)
+}
