@@ -68,3 +68,11 @@ func wantType(in []*Tensor, i0 int, others ...int) error {
 	}
 	return nil
 }
+
+// wantShape refuses input i if it has another shape.
+func wantShape(i int, t *Tensor, shape []int) error {
+	if !EqualShape(t.Shape, shape) {
+		return fmt.Errorf("input %d has shape %s, wants %s", i, ShapeString(t.Shape), ShapeString(shape))
+	}
+	return nil
+}
