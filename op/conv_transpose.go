@@ -222,31 +222,34 @@ func (f *convTranspose) MACs(in, out []*Tensor) int64 {
 	return int64(in[0].Size()) * int64(Size(in[1].Shape[1:]))
 }
 
-// Links joins an output channel with its bias and the input channels with
-// those of the weight; in a depthwise operator all are one. The channels of
-// other groups are in no link: the groups must stay equal.
-func (f *convTranspose) Links(in, out []*Tensor) []Link {
-	produced := Link{}
-	if len(in) > 2 && in[2] != nil {
-		produced = append(produced, AxisRef{2, 0})
+// Couplings joins an output channel with its bias, and the channels of input and
+// weight. With groups, input channels are G × C/G and output channels G × O/G: a
+// group goes as a whole, or the same channels of all groups.
+func (f *convTranspose) Couplings(in, out []*Tensor) []Coupling {
+	read := []Side{Whole(Axis(0, 1)), Whole(Axis(1, 0))}
+	filter := []Side{Whole(Axis(^0, 1))}
+	if hasInput(in, 2) {
+		filter = append(filter, Whole(Axis(2, 0)))
 	}
-	produced = append(produced, AxisRef{^0, 1})
-	links := []Link{{{0, 0}, {^0, 0}}}
-	switch {
-	case f.group == 1:
-		links = append(links, Link{{0, 1}, {1, 0}}, append(Link{{1, 1}}, produced...))
-	case f.group == in[0].Shape[1] && in[1].Shape[1] == 1:
-		links = append(links, append(Link{{0, 1}, {1, 0}}, produced...))
+	if f.group == 1 {
+		filter = append(filter, Whole(Axis(1, 1)))
+	} else {
+		groups := HiddenAxis(1, f.group)
+		read = append(read, Whole(groups, HiddenAxis(2, in[0].Shape[1]/f.group)))
+		filter = append(filter, Whole(groups, Axis(1, 1)))
 	}
-	return links
+	return []Coupling{{Sides: []Side{Whole(Axis(0, 0)), Whole(Axis(^0, 0))}}, {Sides: read, Sum: true}, {Sides: filter}}
 }
 
-// Resize keeps a depthwise operator depthwise.
-func (f *convTranspose) Resize(in []*Tensor) Attrs {
-	if w := in[1].Shape; f.group > 1 && w[1] == 1 && w[0] == in[0].Shape[1] {
-		return Attrs{"group": IntAttr(w[0])}
+// Zeros needs zero filters and a zero bias.
+func (f *convTranspose) Zeros(zero []bool) bool { return zero[1] && (len(zero) < 3 || zero[2]) }
+
+// Cut adapts the number of groups.
+func (f *convTranspose) Cut(c *Cut) (Change, error) {
+	if g := c.Kept(^0, 1) / max(1, c.Kept(1, 1)); g != f.group {
+		return Change{Attrs: Attrs{"group": IntAttr(g)}}, nil
 	}
-	return nil
+	return Change{}, nil
 }
 
 func (f *convTranspose) Forward(c *Context, in, out []*Tensor) error {

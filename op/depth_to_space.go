@@ -73,10 +73,21 @@ func (f blocks) wantImages(in []*Tensor) error {
 
 func (f blocks) Layouts(in []*Tensor) (want, out []Layout) { return keepLayouts(in, 1) }
 
-// Links leaves the channels out: b² of one tensor are one of the other.
-func (f blocks) Links(in, out []*Tensor) []Link {
-	return identityLinks(in, out, func(a int) bool { return a == 0 })
+// couplings couples the channels of the deep tensor with b² times those of the wide
+// one.
+func (f blocks) couplings(deep, wide int) []Coupling {
+	of := []Factor{FixedAxis(f.size * f.size), Axis(wide, 1)}
+	if f.inner {
+		of[0], of[1] = of[1], of[0]
+	}
+	return []Coupling{
+		{Sides: []Side{Whole(Axis(0, 0)), Whole(Axis(^0, 0))}},
+		{Sides: []Side{Whole(Axis(deep, 1)), Whole(of...)}},
+	}
 }
+
+// Zeros holds: the elements are the input's.
+func (f blocks) Zeros(zero []bool) bool { return zero[0] }
 
 func (f blocks) Reads() (in, out uint32) { return 0, 0 }
 
@@ -95,6 +106,9 @@ func (f *depthToSpace) Infer(in []*Tensor) ([]*Tensor, error) {
 	}
 	return []*Tensor{Info(in[0].Type, x[0], x[1]/(b*b), x[2]*b, x[3]*b)}, nil
 }
+
+// Couplings joins an output channel with the b² input channels that it is made of.
+func (f *depthToSpace) Couplings(in, out []*Tensor) []Coupling { return f.couplings(0, ^0) }
 
 func (f *depthToSpace) Forward(c *Context, in, out []*Tensor) error {
 	shape, deep, wide := f.strides(in[0], out[0])

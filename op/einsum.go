@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -263,6 +264,9 @@ func (o *einsum) Links(in, out []*Tensor) []Link {
 	}
 	return links
 }
+
+// Zeros: a product is zero where a factor is.
+func (o *einsum) Zeros(zero []bool) bool { return slices.Contains(zero, true) }
 
 // Prepare: the workspace is that of all products that can be.
 func (o *einsum) Prepare(in, out []*Tensor, training bool) (int, error) {

@@ -64,14 +64,34 @@ func (f *groupNorm) dims(x *Tensor) (n, c, p, width int) {
 
 func (f *groupNorm) Layouts(in []*Tensor) (want, out []Layout) { return keepLayouts(in, 1) }
 
-// Links: a channel that is a group by itself can go. The channels of a wider
-// group are normalised together.
-func (f *groupNorm) Links(in, out []*Tensor) []Link {
-	links := []Link{{{0, 0}, {^0, 0}}}
-	if f.groups == 0 {
-		links = append(links, Link{{0, 1}, {1, 0}, {2, 0}, {^0, 1}})
+// Couplings: the channels of a group are normalised together and go together.
+func (f *groupNorm) Couplings(in, out []*Tensor) []Coupling {
+	_, ch, _, width := f.dims(in[0])
+	channel := []Side{Whole(Axis(0, 1)), Whole(Axis(^0, 1))}
+	switch {
+	case f.perGroup:
+		channel = append(channel, Whole(Axis(1, 0), FixedAxis(width)), Whole(Axis(2, 0), FixedAxis(width)))
+	case width == 1:
+		channel = append(channel, Whole(Axis(1, 0)), Whole(Axis(2, 0)))
+	default:
+		channel = append(channel, Whole(Axis(1, 0)), Whole(Axis(2, 0)), Whole(HiddenAxis(1, ch/width), FixedAxis(width)))
 	}
-	return links
+	return []Coupling{{Sides: []Side{Whole(Axis(0, 0)), Whole(Axis(^0, 0))}}, {Sides: channel}}
+}
+
+// Zeros needs a zero scale and bias.
+func (f *groupNorm) Zeros(zero []bool) bool { return zero[1] && zero[2] }
+
+// Cut adapts the number of groups.
+func (f *groupNorm) Cut(c *Cut) (Change, error) {
+	if f.groups == 0 {
+		return Change{}, nil
+	}
+	_, _, _, width := f.dims(c.In[0])
+	if g := c.Kept(0, 1) / width; g != f.groups {
+		return Change{Attrs: Attrs{"num_groups": IntAttr(g)}}, nil
+	}
+	return Change{}, nil
 }
 
 func (f *groupNorm) Prepare(in, out []*Tensor, training bool) (int, error) {

@@ -67,10 +67,8 @@ func (f *lpNormalization) Infer(in []*Tensor) ([]*Tensor, error) {
 
 func (f *lpNormalization) Layouts(in []*Tensor) (want, out []Layout) { return keepLayouts(in, 1) }
 
-// Links: slices of zeros may leave any axis; those of the norm add nothing to it.
-func (f *lpNormalization) Links(in, out []*Tensor) []Link {
-	return identityLinks(in, out, func(int) bool { return true })
-}
+// Links leaves out the axis of the norm.
+func (f *lpNormalization) Links(in, out []*Tensor) []Link { return axisAlone(in, out, f.axis) }
 
 func (f *lpNormalization) norm(x []float32, o, n, stride int) float64 {
 	sum := 0.0

@@ -247,19 +247,45 @@ func (f *resize) Infer(in []*Tensor) ([]*Tensor, error) {
 
 func (f *resize) Layouts(in []*Tensor) (want, out []Layout) { return keepLayouts(in, 1) }
 
-// Links keeps the axes that stay as they are with one slice less: those with a
-// scale of 1, not those with a size.
+// Links keeps the axes that stay as they are.
 func (f *resize) Links(in, out []*Tensor) []Link {
-	return identityLinks(in, out, func(a int) bool {
-		less := append([]*Tensor{}, in...)
-		shape := append([]int{}, in[0].Shape...)
-		shape[a]--
-		less[0] = Info(in[0].Type, shape...)
-		was, err := f.plan(in)
-		now, err2 := f.plan(less)
-		crop := f.coordinate == "tf_crop_and_resize"
-		return err == nil && err2 == nil && was[a].identity(crop) && now[a].identity(crop)
-	})
+	plan, err := f.plan(in)
+	if err != nil {
+		return nil
+	}
+	return identityLinks(in, out, func(a int) bool { return plan[a].identity(f.coordinate == "tf_crop_and_resize") })
+}
+
+// Zeros holds but for extrapolation.
+func (f *resize) Zeros(zero []bool) bool {
+	return zero[0] && (f.coordinate != "tf_crop_and_resize" || f.extrapolation == 0)
+}
+
+// Cut gives axes that lose positions their new size.
+func (f *resize) Cut(c *Cut) (Change, error) {
+	if f.inputs < 4 || !hasInput(c.New, 3) || c.New[3].Size() == 0 {
+		return Change{}, nil
+	}
+	sizes, err := constInts(c.New, 3)
+	if err != nil {
+		return Change{}, err
+	}
+	axes := upTo(0, c.In[0].Rank())
+	if f.axes != nil {
+		if axes, err = wantAxes(f.axes, c.In[0].Rank()); err != nil {
+			return Change{}, err
+		}
+	}
+	changed := false
+	for k, a := range axes {
+		if c.Lost(^0, a) && sizes[k] != c.Kept(^0, a) {
+			sizes[k], changed = c.Kept(^0, a), true
+		}
+	}
+	if !changed {
+		return Change{}, nil
+	}
+	return Change{Inputs: map[int]*Tensor{3: intsLike(c.In[3], sizes)}}, nil
 }
 
 func (f *resize) Prepare(in, out []*Tensor, training bool) (int, error) {

@@ -104,6 +104,9 @@ func (o *reverseSequence) Links(in, out []*Tensor) []Link {
 	return identityLinks(in, out, func(a int) bool { return a > 1 })
 }
 
+// Zeros holds: the elements are the input's.
+func (o *reverseSequence) Zeros(zero []bool) bool { return zero[0] }
+
 func (o *reverseSequence) Reads() (in, out uint32) { return 1 << 1, 0 }
 
 func (o *reverseSequence) Backward(c *Context, in, out, dout, din []*Tensor) error {

@@ -34,6 +34,9 @@ func (f *spaceToDepth) Infer(in []*Tensor) ([]*Tensor, error) {
 	return []*Tensor{y}, checkSize(y.Shape)
 }
 
+// Couplings joins an input channel with the b² output channels that it becomes.
+func (f *spaceToDepth) Couplings(in, out []*Tensor) []Coupling { return f.couplings(^0, 0) }
+
 func (f *spaceToDepth) Forward(c *Context, in, out []*Tensor) error {
 	shape, deep, wide := f.strides(out[0], in[0])
 	moveTensor(c, shape, out[0], 0, deep, in[0], 0, wide)

@@ -105,6 +105,9 @@ func (o *trilu) Links(in, out []*Tensor) []Link {
 	return identityLinks(in, out, func(a int) bool { return a < in[0].Rank()-2 })
 }
 
+// Zeros holds: the elements are the input's, or 0.
+func (o *trilu) Zeros(zero []bool) bool { return zero[0] }
+
 func (o *trilu) Reads() (in, out uint32) { return 0, 0 }
 
 func (o *trilu) Backward(c *Context, in, out, dout, din []*Tensor) error {
