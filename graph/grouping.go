@@ -83,6 +83,7 @@ func (g *Graph) sizes(dims map[string]int) ([]*Shapes, error) {
 		if len(s.Problems) > 0 {
 			return nil, errors.Join(s.Problems...)
 		}
+		s.dims = b.Dims
 		s.batch = max(1, g.FixedBatch())
 		if g.FixedBatch() == 0 {
 			s.batch = size.batch
@@ -102,7 +103,7 @@ func (g *Graph) sizes(dims map[string]int) ([]*Shapes, error) {
 
 // groups makes units and groups of what was found.
 func (c *channels) groups(s *Shapes) *Groups {
-	gs := &Groups{Batch: s.batch, Shapes: s, graph: c.g, channels: c}
+	gs := &Groups{Batch: s.batch, Dims: s.dims, Shapes: s, graph: c.g, channels: c}
 	c.classes(gs)
 	c.dropEmptying(gs)
 	members := c.members(gs)

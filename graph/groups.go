@@ -24,6 +24,9 @@ type Groups struct {
 	Batch int
 	// Shapes are the shapes of the whole model at that batch.
 	Shapes *Shapes
+	// Dims are the sizes that open dimensions had in it, those that were given and
+	// those that were assumed.
+	Dims map[string]int
 
 	graph    *Graph
 	channels *channels

@@ -34,8 +34,10 @@ type Shapes struct {
 	Needs map[*Node]*Value
 
 	training bool
-	// batch is the batch size, where the inference was made to analyse.
+	// batch and dims are the sizes of open dimensions, where the inference was made to
+	// analyse.
 	batch int
+	dims  map[string]int
 	// room is the number of elements that constant folding may still make.
 	room int
 }

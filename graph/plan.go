@@ -113,6 +113,21 @@ func (p *Plan) Gone(v *Value, axis int) []bool {
 	return p.gone[axes[axis]]
 }
 
+// Cut returns what is left of the elements of a value, given by name in another graph
+// of the same file, at the batch size of the analysis; nil where t has other axes.
+func (p *Plan) Cut(v *Value, t *op.Tensor) *op.Tensor {
+	own := p.gs.graph.byName[v.Name]
+	if own == nil {
+		return nil
+	}
+	for a, n := range t.Shape {
+		if g := p.Gone(own, a); g != nil && len(g) != n {
+			return nil
+		}
+	}
+	return p.slice(own, t)
+}
+
 // shape is the shape that a value should have, given the one it had.
 func (p *Plan) shape(v *Value, t *op.Tensor) []int {
 	s := slices.Clone(t.Shape)
@@ -136,10 +151,15 @@ func (p *Plan) cut(v *Value, t *op.Tensor) *op.Tensor {
 	if op.EqualShape(shape, t.Shape) && (t.F == nil || t.Size() <= constLimit) {
 		return t
 	}
-	x := op.Info(t.Type, shape...)
 	if !t.IsConst() || t.F != nil && t.Size() > constLimit {
-		return x
+		return op.Info(t.Type, shape...)
 	}
+	return p.slice(v, t)
+}
+
+// slice returns the elements that are left of a row-major tensor.
+func (p *Plan) slice(v *Value, t *op.Tensor) *op.Tensor {
+	x := op.Info(t.Type, p.shape(v, t)...)
 	i := 0
 	keep := func(idx []int) bool {
 		for a, k := range idx {

@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"engine":          {"graph", "op", "internal/kernel"},
 	"data":            {"golang.org/x/sys/unix"},
 	"prune":           {"engine", "graph", "data", "op", "internal/kernel"},
-	"export":          {"graph", "onnxio"},
+	"export":          {"engine", "graph", "onnxio", "op", "internal/kernel"},
 	"report":          {},
 	"cmd/onnxprune": {"onnxio", "graph", "op", "engine", "data", "prune", "export", "report", "internal/kernel",
 		"github.com/alecthomas/kong", "golang.org/x/term"},
