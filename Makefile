@@ -1,6 +1,6 @@
 GO ?= go
 
-.PHONY: build test race bench generate-check clean
+.PHONY: build test race bench zoo generate-check clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o onnxprune ./cmd/onnxprune
@@ -13,6 +13,9 @@ race:
 
 bench:
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...
+
+zoo:
+	@CGO_ENABLED=1 $(GO) test -count=1 -run '^TestZoo$$' -v ./export | sed -n 's/^.*zoo: //p'
 
 generate-check:
 	@bash scripts/generate-check.sh

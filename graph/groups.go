@@ -284,3 +284,6 @@ func (r *Removal) Kept(v *Value, axis int) int {
 	}
 	return r.gs.Shapes.Of[v.Index].Shape[axis]
 }
+
+// Inputs are the graph's inputs.
+func (gs *Groups) Inputs() []*Value { return gs.graph.Inputs }

@@ -63,8 +63,9 @@ func operators() []operator {
 			}
 			_, gradient := made.(op.Gradient)
 			_, linker := made.(op.Linker)
+			_, coupler := made.(op.Coupler)
 			o.Gradient = o.Gradient || gradient
-			o.Channels = o.Channels || linker
+			o.Channels = o.Channels || linker || coupler
 		}
 		ops = append(ops, o)
 	}

@@ -1,0 +1,253 @@
+package export
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/internal/kernel"
+	"github.com/onnxprune/onnxprune/internal/ortjudge"
+	"github.com/onnxprune/onnxprune/onnxio"
+	"github.com/onnxprune/onnxprune/op"
+)
+
+// stiff are models that legitimately keep more of their parameters than a ratio of 0.3
+// asks for, with the reason.
+var stiff = map[string]string{
+	"light_squeezenet": "its filters are no initializers but ConstantOfShape nodes of equal numbers",
+	"silero_vad_16k":   "two networks inside an If, and sizes that only fit one another within it",
+	"tiny_if":          "its weights are read inside an If",
+}
+
+// TestZoo removes channels of every model there is, data-free, and holds the result
+// against the masked model in ONNX Runtime. With -v it prints the table of make zoo.
+func TestZoo(t *testing.T) {
+	ortjudge.Require(t)
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	for _, path := range zooModels(t) {
+		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
+		for _, ratio := range []float64{0.3, 0.6} {
+			t.Run(fmt.Sprintf("%s/%g", name, ratio), func(t *testing.T) { zooModel(t, path, ratio, pool) })
+		}
+	}
+}
+
+func zooModels(t *testing.T) []string {
+	var paths []string
+	for _, p := range []string{"../testdata/models/*.onnx", "../../shared/models/*.onnx", "../../shared/zoo/*.onnx"} {
+		found, err := filepath.Glob(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) == 0 {
+			t.Logf("%s: no model there, not tested", p)
+		}
+		paths = append(paths, found...)
+	}
+	return paths
+}
+
+func zooModel(t *testing.T, path string, ratio float64, pool *kernel.Pool) {
+	m, err := onnxio.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := graph.New(m, filepath.Base(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimSuffix(filepath.Base(path), ".onnx")
+	gs, err := g.Groups(nil)
+	if err != nil {
+		if stiff[name] == "" {
+			t.Fatal(err)
+		}
+		t.Logf("zoo: %-28s %4.1f refused: %s (%v)", name, ratio, stiff[name], err)
+		return
+	}
+	removal := smallest(gs, ratio)
+	dense := gs.NewRemoval()
+	params, macs := dense.Params(), dense.MACs()
+	keptParams, keptMACs := gs.Cost(removal)
+	dir := t.TempDir()
+	loads := ortjudge.Load(t, path)
+	r := Removal{Groups: gs, Removed: removal, Pool: pool}
+	masked := filepath.Join(dir, "masked.onnx")
+	writeMasked(t, g, gs, removal, masked)
+	pruned := filepath.Join(dir, "pruned.onnx")
+	proof, err := WriteRemoval(g, r, pruned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	achieved := float64(params-keptParams) / float64(params)
+	diff := "-"
+	if loads == nil {
+		d := compareRuntime(t, masked, pruned, gs)
+		diff = fmt.Sprintf("%.2g", d)
+	}
+	onnxChecker(t, pruned)
+	if r := stiff[name]; r != "" {
+		proof.Reason = strings.Trim(r+"; "+proof.Reason, "; ")
+	} else if achieved < 0.25 && ratio == 0.3 {
+		t.Errorf("%.1f %% of the parameters can go", 100*achieved)
+	}
+	t.Logf("zoo: %-28s %4.1f %4d groups %4d frozen  params %9d → %9d (%4.1f %%)  MACs %11d → %11d  ours %.2g  ONNX Runtime %s  %s", name, ratio, len(gs.Groups), len(gs.Frozen), params, keptParams, 100*achieved, macs, keptMACs, proof.MaxRel, diff, proof.Reason)
+}
+
+// writeMasked writes the model with the slices of removed units at zero.
+func writeMasked(t *testing.T, g *graph.Graph, gs *graph.Groups, removed [][]bool, path string) {
+	m, err := g.File.Clone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, keep := range gs.Keep(removed) {
+		if err := m.MaskTensor(name, keep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// smallest removes the units with the least norm of their weights per element, over all
+// groups, until a share of the parameters is gone.
+func smallest(gs *graph.Groups, ratio float64) [][]bool {
+	type unit struct {
+		g, u int
+		norm float64
+	}
+	var order []unit
+	for g := range gs.Groups {
+		mean := 0.0
+		first := len(order)
+		for u := range gs.Groups[g].Width {
+			sum, n := 0.0, 0
+			for i := range gs.Groups[g].Members {
+				m := &gs.Groups[g].Members[i]
+				if !m.Weight || m.Value.Init == nil {
+					continue
+				}
+				for lo, hi := range m.Elements(u) {
+					for _, x := range m.Value.Init.F[lo:hi] {
+						sum += float64(x) * float64(x)
+					}
+					n += hi - lo
+				}
+			}
+			norm := math.Sqrt(sum / float64(max(1, n)))
+			mean += norm / float64(gs.Groups[g].Width)
+			order = append(order, unit{g, u, norm})
+		}
+		for i := first; i < len(order); i++ {
+			order[i].norm /= mean + 1e-30
+		}
+	}
+	slices.SortStableFunc(order, func(a, b unit) int {
+		switch {
+		case a.norm < b.norm:
+			return -1
+		case a.norm > b.norm:
+			return 1
+		}
+		return 0
+	})
+	r := gs.NewRemoval()
+	goal := int64(float64(r.Params()) * (1 - ratio))
+	for _, x := range order {
+		if r.Params() <= goal {
+			break
+		}
+		if !r.Empties(x.g, x.u) {
+			r.Set(x.g, x.u, true)
+		}
+	}
+	return r.Removed()
+}
+
+// compareRuntime runs both models in ONNX Runtime and returns the largest difference
+// relative to the largest value of an output. What graph optimisation changes in the
+// masked model by itself is taken for the precision of the model.
+func compareRuntime(t *testing.T, masked, pruned string, gs *graph.Groups) float64 {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(5, 6))
+	feed := map[string]ortjudge.Tensor{}
+	for _, v := range gs.Inputs() {
+		in := gs.Shapes.Of[v.Index]
+		x := ortjudge.Tensor{}
+		for _, d := range in.Shape {
+			x.Shape = append(x.Shape, int64(d))
+		}
+		for range in.Size() {
+			switch {
+			case in.Type.IsFloat():
+				x.F = append(x.F, float32(rng.NormFloat64()))
+			case in.Type == op.Bool:
+				x.B = append(x.B, rng.Int64N(2) == 1)
+			default:
+				x.I = append(x.I, rng.Int64N(2))
+			}
+		}
+		feed[v.Name] = x
+	}
+	run := func(path string, level ortjudge.Level) map[string]ortjudge.Tensor {
+		out, err := ortjudge.Open(t, path, ortjudge.Options{Level: level}).Run(feed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	a := run(masked, ortjudge.LevelAll)
+	d := apart(t, a, run(pruned, ortjudge.LevelAll))
+	if floor := apart(t, a, run(masked, ortjudge.LevelNone)); !(d <= max(Tolerance, 3*floor)) {
+		t.Errorf("pruned and masked model differ by %g in ONNX Runtime, graph optimisation by %g", d, floor)
+	}
+	return d
+}
+
+// apart is the largest difference of an output over its largest value.
+func apart(t *testing.T, a, b map[string]ortjudge.Tensor) float64 {
+	t.Helper()
+	worst := 0.0
+	for name, x := range a {
+		y := b[name]
+		if !slices.Equal(x.Shape, y.Shape) {
+			t.Fatalf("output %q has shape %v, masked %v", name, y.Shape, x.Shape)
+		}
+		largest, top := 1e-30, 0.0
+		for i, v := range x.F {
+			largest = math.Max(largest, math.Abs(float64(v)))
+			if d := math.Abs(float64(v - y.F[i])); d > top || math.IsNaN(d) {
+				top = d
+			}
+		}
+		worst = math.Max(worst, top/largest)
+	}
+	return worst
+}
+
+// onnxChecker runs the ONNX checker on a file where Python has it.
+func onnxChecker(t *testing.T, path string) {
+	t.Helper()
+	python := "/usr/bin/python3"
+	if _, err := os.Stat(python); err != nil {
+		t.Logf("%s is not there: the ONNX checker was not run", python)
+		return
+	}
+	out, err := exec.Command(python, "-c", "import sys,onnx; onnx.checker.check_model(sys.argv[1])", path).CombinedOutput()
+	if strings.Contains(string(out), "No module named") {
+		t.Log("python3 has no onnx: the checker was not run")
+		return
+	}
+	if err != nil {
+		t.Errorf("the ONNX checker refuses the pruned model: %s", out)
+	}
+}
