@@ -222,8 +222,14 @@ func checkRemoval(t *testing.T, d *Def, cs Case, o Op, r *removal, what string) 
 			if !c.Sum && side >= 0 {
 				continue
 			}
-			for i, s := range c.Sides {
-				if side >= 0 && i != min(side, len(c.Sides)-1) {
+			var read []Side
+			for _, s := range c.Sides {
+				if slices.ContainsFunc(s.Of, func(f Factor) bool { return f.Hidden == 0 && !f.Fixed && f.Tensor >= 0 && r.in[f.Tensor].F != nil }) {
+					read = append(read, s)
+				}
+			}
+			for i, s := range read {
+				if side >= 0 && i != min(side, len(read)-1) {
 					continue
 				}
 				for _, f := range s.Of {
