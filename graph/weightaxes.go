@@ -11,7 +11,7 @@ func (w Weight) Axes() (out, in int, ok bool) {
 			if i >= len(n.In) || n.In[i] == nil || n.In[i].Source(true) != w.Value {
 				continue
 			}
-			o, c, known := n.weightAxes(i, w.Value.Init.Rank())
+			o, c, known := n.InputAxes(i, w.Value.Init.Rank())
 			if !known {
 				return 0, 0, false
 			}
@@ -25,8 +25,8 @@ func (w Weight) Axes() (out, in int, ok bool) {
 	return out, in, out >= 0
 }
 
-// weightAxes names the axes of input i as the node reads it.
-func (n *Node) weightAxes(i, rank int) (out, in int, ok bool) {
+// InputAxes names the axes of weight input i, of that rank, as the node reads it.
+func (n *Node) InputAxes(i, rank int) (out, in int, ok bool) {
 	if n.Domain != "" {
 		return 0, 0, false
 	}

@@ -66,6 +66,9 @@ func newClip(n Node) (Op, error) {
 	return k, nil
 }
 
+// Elementwise implements [Elementwise].
+func (k *clip) Elementwise() {}
+
 func (k *clip) Infer(in []*Tensor) ([]*Tensor, error) {
 	most := 3
 	if k.attrs {

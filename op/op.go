@@ -52,6 +52,12 @@ type Viewer interface {
 	View()
 }
 
+// Elementwise is an operator of which every output element depends on the element of
+// input 0 at its place, and on constants.
+type Elementwise interface {
+	Elementwise()
+}
+
 // ShapeReader is an operator that reads no elements of its inputs, so that its
 // result is known as soon as their shapes are.
 type ShapeReader interface {

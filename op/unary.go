@@ -92,6 +92,9 @@ func (u *unary) Layouts(in []*Tensor) (want, out []Layout) {
 	return []Layout{in[0].Layout}, []Layout{in[0].Layout}
 }
 
+// Elementwise implements [Elementwise].
+func (u *unary) Elementwise() {}
+
 func (u *unary) Links(in, out []*Tensor) []Link { return passLinks(in, out) }
 
 // Zeros finds out from the function.

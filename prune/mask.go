@@ -28,6 +28,9 @@ type Layer struct {
 	Theta []float32
 	// Mask holds 1 where a weight stays, else 0.
 	Mask []float32
+	// Gate, if not nil, is what Theta is multiplied by while training, in place of
+	// Mask: see Units.
+	Gate []float32
 	// Z is Theta under the mask: what the plans compute with.
 	Z []float32
 }

@@ -43,6 +43,11 @@ func (t *Trainer) Retrain() error {
 	if err := t.epochEnd(0, 0, 0); err != nil {
 		return err
 	}
+	return t.train()
+}
+
+// train makes the configured epochs of lower steps.
+func (t *Trainer) train() error {
 	for epoch := 1; epoch <= t.Config.Epochs; epoch++ {
 		mean, err := t.epoch(epoch, nil)
 		if err != nil {
@@ -59,7 +64,7 @@ func (t *Trainer) Retrain() error {
 // batch of the second stream.
 func (t *Trainer) epoch(epoch int, upper func(b *data.Batch) (float64, error)) (mean float64, err error) {
 	open := func(seed uint64) (*data.Batches, error) {
-		return t.Train.Batches(data.BatchOptions{Size: t.Config.Batch, Shuffle: true, DropLast: true, Augment: t.Config.Augment, Seed: seed, Epoch: epoch})
+		return t.Train.Batches(data.BatchOptions{Size: t.Config.Batch, Shuffle: true, DropLast: true, Augment: t.Config.Augment, Seed: seed, Epoch: t.Config.Before + epoch})
 	}
 	low, err := open(2 * t.Config.Seed)
 	if err != nil {

@@ -16,8 +16,9 @@ type SGD struct {
 	task     func(task, worker int)
 }
 
-// piece is a run of elements of one initializer; mask and z are nil without a mask.
-type piece struct{ theta, mom, grad, mask, z []float32 }
+// piece is a run of elements of one initializer; mask, gate and z are nil without a
+// mask.
+type piece struct{ theta, mom, grad, mask, gate, z []float32 }
 
 const pieceSize = 1 << 15
 
@@ -36,7 +37,10 @@ func NewSGD(pool *kernel.Pool, plan *engine.Plan, state *engine.State, masks *Ma
 	for _, name := range plan.Trained() {
 		all := piece{theta: state.Tensor(name).F, grad: plan.Grad(name).F}
 		if l := layers[name]; l != nil {
-			all.theta, all.mask, all.z = l.Theta, l.Mask, l.Z
+			all.theta, all.mask, all.gate, all.z = l.Theta, l.Mask, l.Mask, l.Z
+			if l.Gate != nil {
+				all.gate = l.Gate
+			}
 		}
 		all.mom = make([]float32, len(all.theta))
 		s.momenta[name] = all.mom
@@ -51,7 +55,7 @@ func NewSGD(pool *kernel.Pool, plan *engine.Plan, state *engine.State, masks *Ma
 func (p piece) slice(lo, hi int) piece {
 	q := piece{theta: p.theta[lo:hi], mom: p.mom[lo:hi], grad: p.grad[lo:hi]}
 	if p.mask != nil {
-		q.mask, q.z = p.mask[lo:hi], p.z[lo:hi]
+		q.mask, q.gate, q.z = p.mask[lo:hi], p.gate[lo:hi], p.z[lo:hi]
 	}
 	return q
 }
@@ -66,6 +70,6 @@ func (s *SGD) update(i, _ int) {
 	p := &s.pieces[i]
 	kernel.SGDMomentum(p.theta, p.mom, p.grad, p.mask, s.lr, s.m, s.d)
 	if p.mask != nil {
-		kernel.MulMask(p.z, p.theta, p.mask)
+		kernel.MulMask(p.z, p.theta, p.gate)
 	}
 }

@@ -20,6 +20,9 @@ type Config struct {
 	Structure Structure
 	// Epochs are passes over the data.
 	Epochs int
+	// Before is the number of epochs that another trainer has made, Whole that of the
+	// learning rate's cosine, 0 for Epochs. The mask's rate has a cosine over Epochs.
+	Before, Whole int
 	// Batch is the number of samples of a step.
 	Batch int
 	// LR and MaskLR are the first learning rates of weights and scores; both follow a
@@ -119,7 +122,18 @@ func (t *Trainer) StepsPerEpoch() int { return t.steps }
 
 // cosine is the schedule's factor: from 1 to 0 over all steps of the run.
 func (t *Trainer) cosine() float64 {
-	return 0.5 * (1 + math.Cos(math.Pi*float64(t.step)/float64(t.steps*t.Config.Epochs)))
+	c := &t.Config
+	if c.Whole > 0 {
+		return cosine(c.Before*t.steps+t.step, t.steps*c.Whole)
+	}
+	return cosine(t.step, t.steps*c.Epochs)
+}
+
+// maskCosine is the factor of the mask's rate: from 1 to 0 over the trainer's epochs.
+func (t *Trainer) maskCosine() float64 { return cosine(t.step, t.steps*t.Config.Epochs) }
+
+func cosine(step, steps int) float64 {
+	return 0.5 * (1 + math.Cos(math.Pi*float64(step)/float64(steps)))
 }
 
 // gradients runs forward and backward on a batch. Every gradient is by the masked
@@ -160,6 +174,7 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // epochEnd evaluates and remembers the best state.
 func (t *Trainer) epochEnd(epoch int, loss, changed float64) error {
+	epoch += t.Config.Before
 	e := Epoch{Epoch: epoch, TrainLoss: loss, Changed: changed}
 	if t.Val != nil {
 		s, err := t.Evaluate(t.Val)

@@ -47,6 +47,10 @@ type Run struct {
 	ExportedEpoch int `json:"exported_epoch"`
 
 	Layers []Layer `json:"layers"`
+	// Groups are those of channels, where channels are removed, and Corrected the tensors
+	// that make up, without training, for what the removed ones contributed.
+	Groups    []Group  `json:"groups,omitempty"`
+	Corrected []string `json:"corrected,omitempty"`
 	// Excluded are prunable weights that the settings left out.
 	Excluded []string `json:"excluded,omitempty"`
 	Facts    []Fact   `json:"facts"`
@@ -75,17 +79,32 @@ type Settings struct {
 	Temperature  float64 `json:"temperature,omitempty"`
 	LabelWeight  float64 `json:"label_weight,omitempty"`
 	FreezeNorm   bool    `json:"freeze_norm,omitempty"`
+	// The rest is for channels.
+	Importance    string  `json:"importance,omitempty"`
+	Round         string  `json:"round,omitempty"`
+	MinChannels   int     `json:"min_channels,omitempty"`
+	MaxLayerRatio float64 `json:"max_layer_ratio,omitempty"`
+	PerLayer      bool    `json:"per_layer,omitempty"`
+	KeepShapes    bool    `json:"keep_shapes,omitempty"`
+	MaskedEpochs  int     `json:"masked_epochs,omitempty"`
 }
 
-// Ratio is the fraction of the masked weights that is removed.
+// Ratio is the fraction of the masked weights that is removed; where channels are, that
+// of what Unit names in the whole model.
 type Ratio struct {
 	Requested float64 `json:"requested"`
 	Achieved  float64 `json:"achieved"`
 	// Unit is what the fraction is of.
 	Unit string `json:"unit"`
-	// Elements are under masks, Removed of them are masked.
+	// Elements are under masks, Removed of them are masked: weights, or channels.
 	Elements int `json:"elements"`
 	Removed  int `json:"removed"`
+	// Before and After are the quantity, where channels are removed: parameters,
+	// multiply-adds of a sample, bytes, or seconds of a forward pass.
+	Before Number `json:"before,omitempty"`
+	After  Number `json:"after,omitempty"`
+	// Largest is set where less than requested could be reached and was taken.
+	Largest bool `json:"largest_reachable,omitempty"`
 }
 
 // Size counts a model. Params are the elements of all float initializers, Nonzero
@@ -144,6 +163,22 @@ type Layer struct {
 	Params   int64    `json:"params"`
 	Nonzero  int64    `json:"nonzero"`
 	Sparsity float64  `json:"sparsity"`
+	// NewShape is the shape after channels were cut out or masked, NewParams its elements.
+	// MACs are those of the nodes that use the weight, per sample, before and after.
+	NewShape  []int  `json:"new_shape,omitempty"`
+	NewParams int64  `json:"new_params,omitempty"`
+	MACs      *int64 `json:"macs,omitempty"`
+	NewMACs   *int64 `json:"new_macs,omitempty"`
+}
+
+// Group is a set of channels that go one by one, each with all that is coupled to it.
+type Group struct {
+	Name string `json:"name"`
+	// Width is the number of channels before, NewWidth after.
+	Width    int `json:"width"`
+	NewWidth int `json:"new_width"`
+	// Kept says why a group stays whole.
+	Kept string `json:"kept,omitempty"`
 }
 
 // Fact is something that was checked on the written bytes.

@@ -107,9 +107,38 @@ func (r *Run) Write(w io.Writer) error {
 	row("dense", &r.Dense)
 	final := r.Settings.Method
 	if r.Magnitude != nil {
-		row("magnitude, untrained", r.Magnitude)
+		untrained := "magnitude, untrained"
+		if r.Settings.Importance != "" {
+			untrained = r.Settings.Importance + ", untrained"
+		}
+		row(untrained, r.Magnitude)
 		final = fmt.Sprintf("%s, epoch %d", final, r.ExportedEpoch)
 	}
 	row(final, &r.Final)
 	return t.Write(w)
+}
+
+// WriteWidths prints what became of the layers where channels were removed.
+func (r *Run) WriteWidths(w io.Writer) error {
+	t := NewTable("layer", ">shape", ">params", ">MACs")
+	for _, l := range r.Layers {
+		if len(l.NewShape) == 0 {
+			continue
+		}
+		macs := MACs(l.MACs)
+		if l.NewMACs != nil {
+			macs += " → " + Count(*l.NewMACs)
+		}
+		t.Row(l.Name, fmt.Sprintf("%s → %s", widths(l.Shape), widths(l.NewShape)), Count(l.Params)+" → "+Count(l.NewParams), macs)
+	}
+	return t.Write(w)
+}
+
+// widths writes the first two axes of a shape.
+func widths(shape []int) string {
+	s := make([]string, 0, 2)
+	for _, d := range shape[:min(2, len(shape))] {
+		s = append(s, strconv.Itoa(d))
+	}
+	return strings.Join(s, "×")
 }

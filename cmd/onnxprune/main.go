@@ -15,6 +15,7 @@ import (
 
 	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/onnxio"
+	"github.com/onnxprune/onnxprune/prune"
 )
 
 // Exit codes.
@@ -83,7 +84,11 @@ func run(args []string) int {
 	parser, err := kong.New(&cmd,
 		kong.Name("onnxprune"),
 		kong.Description(description),
-		kong.Vars{"version": "onnxprune " + version()},
+		kong.Vars{
+			"version":     "onnxprune " + version(),
+			"importance":  prune.DefaultImportance,
+			"importances": strings.Join(prune.Importances(), ", "),
+		},
 		kong.WithHyphenPrefixedParameters(true),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Exit(func(c int) {

@@ -64,6 +64,12 @@ func (c *pruneCmd) Validate() error {
 	if c.ratio, err = c.structural.check(c.Ratio); err != nil {
 		return err
 	}
+	if i, err := prune.FindImportance(c.Importance); err == nil && i.Gradients && c.structure.Grouped() && c.Data == "" {
+		return fmt.Errorf("--importance %s needs --data", c.Importance)
+	}
+	if c.structure.Grouped() && c.Masks == string(graph.AsNode) {
+		return errors.New("--masks node is for single weights, patterns and blocks; --keep-shapes leaves zeros in place of channels")
+	}
 	if err := c.training.check(); err != nil {
 		return err
 	}
@@ -117,15 +123,13 @@ func (c *pruneCmd) Run(con *console) error {
 
 	r := &report.Run{Format: 1, Layers: []report.Layer{}, Input: filepath.Base(c.In), Output: filepath.Base(c.Out)}
 	r.Settings = report.Settings{Method: c.Method, Structure: c.structure.String(), Masks: c.Masks, Seed: c.Seed}
-	result, err := c.prune(con, g, s, pool, r)
-	if err != nil {
-		return err
+	var check export.Check
+	if c.structure.Grouped() {
+		err = c.channels(con, g, s, pool, r)
+	} else {
+		check, err = c.weights(con, g, s, pool, r)
 	}
-	check, err := export.Write(g, result, graph.MaskForm(c.Masks), c.Out)
 	if err != nil {
-		return err
-	}
-	if err := c.finish(r, check, s.dims); err != nil {
 		return err
 	}
 	r.Seconds = time.Since(start).Seconds()
@@ -134,7 +138,23 @@ func (c *pruneCmd) Run(con *console) error {
 			return err
 		}
 	}
+	if c.structure.Grouped() {
+		return c.showChannels(con, r)
+	}
 	return c.show(con, r, check)
+}
+
+// weights removes single weights, patterns or blocks, and writes the result.
+func (c *pruneCmd) weights(con *console, g *graph.Graph, s *sources, pool *kernel.Pool, r *report.Run) (export.Check, error) {
+	result, err := c.prune(con, g, s, pool, r)
+	if err != nil {
+		return export.Check{}, err
+	}
+	check, err := export.Write(g, result, graph.MaskForm(c.Masks), c.Out)
+	if err != nil {
+		return export.Check{}, err
+	}
+	return check, c.finish(r, check, s.dims)
 }
 
 // distinct refuses outputs that would replace what the run reads or writes besides.
@@ -169,11 +189,15 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 	state := engine.NewState(g)
 	r.Dense.Size = sizeOf(g, s.dims)
 	var exclude []*regexp.Regexp
+	var errs []error
 	for _, p := range c.Exclude {
 		exclude = append(exclude, p.Regexp)
 		if !excludes(g, p) {
-			fmt.Fprintf(con.err, "--exclude %s matches no weight\n", p)
+			errs = append(errs, fmt.Errorf("%s: --exclude %s matches no weight", g.Name, p))
 		}
+	}
+	if len(errs) > 0 {
+		return export.Result{}, errors.Join(append(errs, errors.New("hint: onnxprune inspect lists their names"))...)
 	}
 	if c.ratio == 0 && s.train == nil && s.val == nil && len(g.Weights()) == 0 {
 		return export.Result{}, nil

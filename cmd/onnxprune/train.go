@@ -105,23 +105,23 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 	return s, err
 }
 
-// train runs bip, or omp with retraining, and leaves the best epoch in t.
-func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.Run) error {
-	t.Config = prune.Config{
+// config are the settings of a training run.
+func (c *pruneCmd) config(s *sources) prune.Config {
+	return prune.Config{
 		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
 		WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
 		FreezeNorm: c.FreezeNorm, Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
-	if err := t.Prepare(); err != nil {
-		return err
-	}
-	if s.loss.live {
-		teacher, err := engine.Compile(t.Graph, engine.NewState(t.Graph), engine.Options{Batch: t.Config.Batch, Dims: s.dims, Pool: t.Pool})
-		if err != nil {
-			return err
-		}
-		t.Config.Teacher = teacher
-	}
+}
+
+// teach makes the unpruned model the teacher.
+func (c *pruneCmd) teach(t *prune.Trainer, g *graph.Graph, s *sources) (err error) {
+	t.Config.Teacher, err = engine.Compile(g, engine.NewState(g), engine.Options{Batch: t.Config.Batch, Dims: s.dims, Pool: t.Pool})
+	return err
+}
+
+// announce says what will be done, and measures the model before it.
+func (c *pruneCmd) announce(con *console, t *prune.Trainer, s *sources, r *report.Run) error {
 	c.settings(t, s, r)
 	augment := s.augment.String()
 	if s.augment == data.AugmentNone {
@@ -133,24 +133,52 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.R
 		line += fmt.Sprintf(", measured on %s", plural(s.val.Len(), "sample"))
 	}
 	fmt.Fprintln(con.err, line)
-	if s.val != nil {
-		dense, err := t.Evaluate(s.val)
-		if err != nil {
+	if s.val == nil {
+		return nil
+	}
+	dense, err := t.Evaluate(s.val)
+	r.Dense.Score = score(dense)
+	return err
+}
+
+// progress draws a bar within epochs and prints a line after each.
+func (c *pruneCmd) progress(con *console, b *bar, after func(e prune.Epoch)) prune.Progress {
+	return prune.Progress{
+		Step: func(epoch, step, steps int, loss float64) {
+			b.update(fmt.Sprintf("epoch %d/%d", epoch, c.Epochs), step, steps, fmt.Sprintf("loss %.4f", loss))
+		},
+		Epoch: func(e prune.Epoch) {
+			b.clear()
+			first := "magnitude mask"
+			if c.structure.Grouped() {
+				first = "masked"
+			}
+			fmt.Fprintln(con.err, epochLine(e, c.Epochs, first))
+			after(e)
+		},
+	}
+}
+
+// train runs bip, or omp with retraining, and leaves the best epoch in t.
+func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.Run) error {
+	t.Config = c.config(s)
+	if err := t.Prepare(); err != nil {
+		return err
+	}
+	if s.loss.live {
+		if err := c.teach(t, t.Graph, s); err != nil {
 			return err
 		}
-		r.Dense.Score = score(dense)
+	}
+	if err := c.announce(con, t, s, r); err != nil {
+		return err
 	}
 	b := con.bar()
-	t.Progress.Step = func(epoch, step, steps int, loss float64) {
-		b.update(fmt.Sprintf("epoch %d/%d", epoch, c.Epochs), step, steps, fmt.Sprintf("loss %.4f", loss))
-	}
-	t.Progress.Epoch = func(e prune.Epoch) {
-		b.clear()
-		fmt.Fprintln(con.err, epochLine(e, c.Epochs))
+	t.Progress = c.progress(con, b, func(e prune.Epoch) {
 		if e.Epoch == 0 {
 			r.Magnitude = &report.Stage{Size: underMasks(r.Dense.Size, t), Score: score(e.Val)}
 		}
-	}
+	})
 	var err error
 	if c.Method == "omp" {
 		prune.OMP(t.Masks, c.structure, c.ratio, t.Pool)
@@ -166,8 +194,14 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.R
 	if err != nil {
 		return err
 	}
+	enterEpochs(r, t.History, best)
+	return nil
+}
+
+// enterEpochs lists the epochs of a run of which the best is written.
+func enterEpochs(r *report.Run, history []prune.Epoch, best int) {
 	r.BestEpoch, r.ExportedEpoch = best, best
-	for _, e := range t.History {
+	for _, e := range history {
 		re := report.Epoch{Epoch: e.Epoch, MaskChanged: e.Changed, Val: score(e.Val)}
 		if e.Epoch > 0 {
 			loss := report.Number(e.TrainLoss)
@@ -178,15 +212,14 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.R
 		}
 		r.Epochs = append(r.Epochs, re)
 	}
-	return nil
 }
 
-func epochLine(e prune.Epoch, epochs int) string {
+func epochLine(e prune.Epoch, epochs int, first string) string {
 	line := fmt.Sprintf("epoch %d/%d", e.Epoch, epochs)
 	if e.Epoch > 0 {
 		line += fmt.Sprintf(": train loss %.4f", e.TrainLoss)
 	} else {
-		line += ": magnitude mask, untrained"
+		line += ": " + first + ", untrained"
 	}
 	if e.Val != nil {
 		if e.Val.Classes {

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/export"
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/internal/kernel"
+	"github.com/onnxprune/onnxprune/prune"
+	"github.com/onnxprune/onnxprune/report"
+)
+
+// selection is which channels go, and the values of initializers of the whole model that
+// differ from the file.
+type selection struct {
+	units     *prune.Units
+	choice    prune.Choice
+	values    map[string][]float32
+	corrected []string
+}
+
+// channels chooses what to remove, trains where there is data, writes the result and
+// enters into r what it saw.
+func (c *pruneCmd) channels(con *console, g *graph.Graph, s *sources, pool *kernel.Pool, r *report.Run) error {
+	state := engine.NewState(g)
+	r.Dense.Size = sizeOf(g, s.dims)
+	r.Settings.Importance, r.Settings.Round, r.Settings.MinChannels = c.Importance, c.Round, c.MinChannels
+	r.Settings.MaxLayerRatio, r.Settings.PerLayer, r.Settings.KeepShapes = c.MaxLayerRatio, c.PerLayer, c.KeepShapes
+	groups, err := g.Groups(s.dims)
+	if err != nil {
+		return err
+	}
+	units, err := prune.NewUnits(g, groups, state, c.structure, c.limits(c.Exclude))
+	if err != nil {
+		return err
+	}
+	importance, err := prune.FindImportance(c.Importance)
+	if err != nil {
+		return err
+	}
+	goal := prune.Goal{Of: prune.Quantity(c.Of), Ratio: c.ratio, BestEffort: c.BestEffort}
+	meter := prune.Meter{Graph: g, Groups: groups, Dims: s.dims, Pool: pool}
+	if goal.Measure, err = meter.Of(goal.Of); err != nil {
+		return err
+	}
+	var sel *selection
+	if s.train != nil {
+		sel, err = c.trainChannels(con, g, state, units, goal, importance, s, pool, r)
+	} else {
+		sel, err = c.rankChannels(con, g, state, units, goal, importance, s, pool, r)
+	}
+	if err != nil {
+		return err
+	}
+	enterChannels(r, g, sel, c.ratio, c.Of)
+	before, err := weightsOf(g, s.dims)
+	if err != nil {
+		return err
+	}
+	removal := export.Removal{Values: sel.values, Groups: groups, Removed: units.Removed(), KeepShapes: c.KeepShapes, Pool: pool}
+	switch {
+	case s.val != nil:
+		removal.Inputs = prune.Samples(s.val)
+	case s.train != nil:
+		removal.Inputs = prune.Samples(s.train)
+	}
+	proof, err := export.WriteRemoval(g, removal, c.Out)
+	if err != nil {
+		return err
+	}
+	return c.finishChannels(con, r, sel, before, proof, s.dims)
+}
+
+// rankChannels chooses without training.
+func (c *pruneCmd) rankChannels(con *console, g *graph.Graph, state *engine.State, units *prune.Units, goal prune.Goal, importance prune.Importance, s *sources, pool *kernel.Pool, r *report.Run) (*selection, error) {
+	evaluate := func() (*report.Score, error) { return nil, nil }
+	if s.val != nil {
+		plan, err := engine.Compile(g, state, engine.Options{Batch: prune.EvalBatch(g, s.dims, s.val.Len()), Dims: s.dims, Pool: pool})
+		if err != nil {
+			return nil, err
+		}
+		r.Settings.ValSamples, r.Settings.Loss = s.val.Len(), s.valLoss.name
+		evaluate = func() (*report.Score, error) {
+			got, err := prune.Evaluate(plan, s.val, s.valLoss.loss, nil)
+			return score(got), err
+		}
+	}
+	var err error
+	if r.Dense.Score, err = evaluate(); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(con.err, "%s: %s without training, %s of channels, ratio %g of %s\n", c.structure, c.Importance, plural(len(units.Groups.Groups), "group"), c.ratio, c.Of)
+	choice, err := units.Choose(goal, units.Scores(importance, &prune.Scoring{Graph: g, Pool: pool, Seed: c.Seed}))
+	if err != nil {
+		return nil, err
+	}
+	sel := &selection{units: units, choice: choice, values: map[string][]float32{}}
+	fixed := units.Compensate(g, state)
+	sel.corrected = slices.Concat(fixed.Biases, fixed.Norms)
+	for _, name := range sel.corrected {
+		sel.values[name] = units.Values(name, state)
+	}
+	units.Refresh()
+	r.Final.Score, err = evaluate()
+	return sel, err
+}
+
+// trainChannels runs bip on groups, or retraining after a one-shot choice.
+func (c *pruneCmd) trainChannels(con *console, g *graph.Graph, state *engine.State, units *prune.Units, goal prune.Goal, importance prune.Importance, s *sources, pool *kernel.Pool, r *report.Run) (*selection, error) {
+	p := &prune.Structured{Graph: g, State: state, Units: units, Goal: goal, Importance: importance, Train: s.train, Val: s.val, Pool: pool,
+		Config: c.config(s), Masked: c.maskedEpochs()}
+	r.Settings.MaskedEpochs = p.Masked
+	p.Cut = func(small *graph.Graph, epoch int) {
+		fmt.Fprintf(con.err, "after epoch %d: cut to %s parameters, %s MACs\n", epoch, report.Count(small.Params()), report.MACs(sampleMACs(small, s.dims)))
+	}
+	b := con.bar()
+	p.Progress = c.progress(con, b, func(e prune.Epoch) {
+		if e.Epoch == 0 {
+			params, macs := units.Groups.Cost(units.Removed())
+			r.Magnitude = &report.Stage{Size: report.NewSize(params, params, &macs), Score: score(e.Val)}
+		}
+	})
+	t, err := p.Prepare()
+	if err != nil {
+		return nil, err
+	}
+	if s.loss.live {
+		if err := c.teach(t, g, s); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.announce(con, t, s, r); err != nil {
+		return nil, err
+	}
+	best, values, err := p.Run(t)
+	b.clear()
+	if err != nil {
+		return nil, err
+	}
+	enterEpochs(r, p.History, best)
+	return &selection{units: units, choice: p.Choice, values: values}, nil
+}
+
+// maskedEpochs is how many epochs bip masks before channels are cut.
+func (c *pruneCmd) maskedEpochs() int {
+	switch {
+	case c.Method == "omp":
+		return 0
+	case c.MaskedEpochs != nil:
+		return min(*c.MaskedEpochs, c.Epochs)
+	}
+	return max(1, c.Epochs/5)
+}
+
+// enterChannels lists groups and ratio.
+func enterChannels(r *report.Run, g *graph.Graph, sel *selection, ratio float64, of string) {
+	why := map[string]string{}
+	for _, l := range sel.units.Left {
+		why[l.Name] = l.Reason
+		r.Excluded = append(r.Excluded, l.Name)
+	}
+	kept, all := sel.units.Widths()
+	for i := range sel.units.Groups.Groups {
+		name := sel.units.Groups.Groups[i].Name
+		r.Groups = append(r.Groups, report.Group{Name: name, Width: all[i], NewWidth: kept[i], Kept: why[name]})
+		r.Ratio.Elements += all[i]
+		r.Ratio.Removed += all[i] - kept[i]
+	}
+	r.Ratio.Requested, r.Ratio.Achieved, r.Ratio.Unit = ratio, sel.choice.Achieved, of
+	r.Ratio.Before, r.Ratio.After = report.Number(sel.choice.Before), report.Number(sel.choice.After)
+	r.Ratio.Largest = sel.choice.Largest
+	r.Corrected = sel.corrected
+}
+
+// weightsOf lists the prunable weights with the multiply-adds of their nodes.
+func weightsOf(g *graph.Graph, dims map[string]int) ([]report.Layer, error) {
+	batch := max(1, g.FixedBatch())
+	shapes, err := g.Infer(graph.Binding{Batch: batch, Dims: dims})
+	if err != nil {
+		shapes = nil
+	}
+	var out []report.Layer
+	for _, w := range g.Weights() {
+		n := int64(w.Value.Init.Size())
+		l := report.Layer{Name: w.Value.Name, Shape: w.Value.Init.Shape, Params: n, Nonzero: nonzeros(w.Value)}
+		l.Sparsity = report.Sparsity(n, l.Nonzero)
+		total, known := int64(0), shapes != nil
+		for _, node := range w.Nodes {
+			l.Nodes = append(l.Nodes, node.Title())
+			if known {
+				var macs int64
+				macs, known = shapes.MACs(node)
+				total += macs / int64(batch)
+			}
+		}
+		if known {
+			l.MACs = &total
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// finishChannels reads the written file again for its figures, and prints them.
+func (c *pruneCmd) finishChannels(con *console, r *report.Run, sel *selection, before []report.Layer, proof export.Proof, dims map[string]int) error {
+	g, err := load(c.Out)
+	if err != nil {
+		return err
+	}
+	r.Final.Size = sizeOf(g, dims)
+	after, err := weightsOf(g, dims)
+	if err != nil {
+		return err
+	}
+	now := map[string]report.Layer{}
+	for _, l := range after {
+		now[l.Name] = l
+	}
+	for _, l := range before {
+		a := now[l.Name]
+		l.Nonzero, l.Sparsity, l.NewShape, l.NewParams, l.NewMACs = a.Nonzero, a.Sparsity, a.Shape, a.Params, a.MACs
+		r.Layers = append(r.Layers, l)
+	}
+	detail := fmt.Sprintf("on %s the outputs of the pruned and of the masked model differ by at most %.2g of their largest value", plural(proof.Samples, "sample"), proof.MaxRel)
+	if !proof.Ran {
+		detail = "not run: " + proof.Reason + "; every node of the pruned model has the shapes that it should have"
+	}
+	r.Facts = append(r.Facts, report.Fact{Name: "pruned_equals_masked", Holds: true, Detail: detail})
+	if c.KeepShapes {
+		zeros, bad := 0, 0
+		for name, keep := range sel.units.Groups.Keep(sel.units.Removed()) {
+			v := g.Value(name)
+			for i, k := range keep {
+				if !k && v != nil && v.Init != nil {
+					zeros++
+					if v.Init.F[i] != 0 {
+						bad++
+					}
+				}
+			}
+		}
+		r.Facts = append(r.Facts, report.Fact{Name: "zeros_stay_zero", Holds: bad == 0, Detail: fmt.Sprintf("%d masked elements are exactly zero in the written model", zeros)})
+	}
+	holds := r.Ratio.Largest || len(c.LayerRatio) > 0 && r.Ratio.Achieved >= r.Ratio.Requested || math.Abs(r.Ratio.Achieved-r.Ratio.Requested) <= sel.choice.Step+1e-9
+	detail = fmt.Sprintf("%.4f of %s removed, the ratio asks for %g; one step more or less is %.4f", r.Ratio.Achieved, c.Of, c.ratio, sel.choice.Step)
+	if r.Ratio.Largest {
+		detail = fmt.Sprintf("%.4f of %s removed, the largest that can be reached; the ratio asks for %g", r.Ratio.Achieved, c.Of, c.ratio)
+	}
+	r.Facts = append(r.Facts, report.Fact{Name: "ratio_delivered", Holds: holds, Detail: detail})
+	return nil
+}
+
+// showChannels prints widths, the comparison and what was written.
+func (c *pruneCmd) showChannels(con *console, r *report.Run) error {
+	if err := r.WriteWidths(con.out); err != nil {
+		return err
+	}
+	fmt.Fprintln(con.out)
+	if err := r.Write(con.out); err != nil {
+		return err
+	}
+	line := "wrote " + c.Out
+	if len(r.Epochs) > 0 {
+		line += fmt.Sprintf(": epoch %d of %d", r.ExportedEpoch, r.Settings.Epochs)
+	}
+	line += fmt.Sprintf("; %s of %s channels removed, %s of %s asked, %s achieved", report.Count(int64(r.Ratio.Removed)), report.Count(int64(r.Ratio.Elements)),
+		report.Percent(r.Ratio.Requested), c.Of, report.Percent(r.Ratio.Achieved))
+	if r.Ratio.Largest {
+		line += " (the largest that can be reached)"
+	}
+	if _, err := fmt.Fprintln(con.out, line); err != nil {
+		return err
+	}
+	for _, f := range r.Facts {
+		if f.Name == "pruned_equals_masked" {
+			_, err := fmt.Fprintln(con.out, "checked: "+f.Detail)
+			return err
+		}
+	}
+	return nil
+}

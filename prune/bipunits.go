@@ -1,0 +1,145 @@
+package prune
+
+import (
+	"github.com/onnxprune/onnxprune/data"
+)
+
+// UnitBiP is bi-level pruning of groups: one score per unit. Its iteration is that of
+// [BiP], with
+//
+//	upper: s_u ← s_u − β·Σ_{e∈u} (θ_e g_e − (1/γ)·m_e g_e²)
+//	       m ← 0 on the units that the smallest scores take out, until the goal is met
+//
+// over the slices of a unit (KindFilter), or over those that read the channel
+// (KindChannel), which is the mask on input channels of the paper. Scores start at an
+// importance relative to the mean of the group.
+type UnitBiP struct {
+	t       *Trainer
+	u       *Units
+	c       *chooser
+	scores  [][]float64
+	momenta [][]float64
+	before  [][]bool
+	// Choice is what the last projection came to.
+	Choice Choice
+}
+
+// NewUnitBiP starts from the given scores and projects them.
+func NewUnitBiP(t *Trainer, u *Units, goal Goal, scores [][]float64) (*UnitBiP, error) {
+	c, err := u.newChooser(goal)
+	if err != nil {
+		return nil, err
+	}
+	b := &UnitBiP{t: t, u: u, c: c, scores: scores}
+	for _, s := range scores {
+		b.momenta = append(b.momenta, make([]float64, len(s)))
+		b.before = append(b.before, make([]bool, len(s)))
+	}
+	return b, b.project()
+}
+
+func (b *UnitBiP) project() error {
+	var err error
+	if b.Choice, err = b.c.choose(b.scores); err != nil {
+		return err
+	}
+	b.u.Refresh()
+	return nil
+}
+
+// Run trains weights and masks for the trainer's epochs.
+func (b *UnitBiP) Run() error {
+	t := b.t
+	if err := t.epochEnd(0, 0, 0); err != nil {
+		return err
+	}
+	for epoch := 1; epoch <= t.Config.Epochs; epoch++ {
+		for g, removed := range b.u.Removed() {
+			copy(b.before[g], removed)
+		}
+		mean, err := t.epoch(epoch, b.upper)
+		if err != nil {
+			return err
+		}
+		if err := t.epochEnd(epoch, mean, b.changed()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// upper is the step of the scores on a batch of the second stream.
+func (b *UnitBiP) upper(batch *data.Batch) (float64, error) {
+	t := b.t
+	loss, err := t.gradients(batch)
+	if err != nil || !finite(loss) {
+		return loss, err
+	}
+	lr := t.Config.MaskLR * t.maskCosine()
+	slopes := b.u.slopes(t, 1/t.Config.Gamma)
+	for g, s := range b.scores {
+		mom := b.momenta[g]
+		for i := range s {
+			mom[i] = t.Config.Momentum*mom[i] + slopes[g][i]
+			s[i] -= lr * mom[i]
+		}
+	}
+	return loss, b.project()
+}
+
+// slopes is dℓ/dm of every unit with the gradients of the last step.
+func (u *Units) slopes(t *Trainer, gammaInv float64) [][]float64 {
+	out := make([][]float64, len(u.Groups.Groups))
+	t.Pool.Run(len(out), func(g, _ int) {
+		grp := &u.Groups.Groups[g]
+		d := make([]float64, grp.Width)
+		gated := u.gated(grp)
+		for i := range grp.Members {
+			m := &grp.Members[i]
+			at, ok := u.layerOf[m.Value.Name]
+			if !ok || !m.Weight || u.Structure.Kind == KindChannel && gated && m.Produces {
+				continue
+			}
+			l := &u.Masks.Layers[at]
+			grad := t.plan.Grad(l.Name)
+			if grad == nil {
+				continue
+			}
+			// What computes the channel counts where its own input is there; what reads it
+			// counts also while it is masked.
+			open := !m.Produces && gated
+			for unit := range d {
+				sum := 0.0
+				for lo, hi := range m.Elements(unit) {
+					theta, gate, mask := l.Theta[lo:hi], l.Gate[lo:hi], l.Mask[lo:hi]
+					for k, g := range grad.F[lo:hi] {
+						x := float64(g)
+						if open || gate[k] != 0 {
+							sum += float64(theta[k]) * x
+						}
+						if mask[k] != 0 {
+							sum -= gammaInv * x * x
+						}
+					}
+				}
+				d[unit] += sum
+			}
+		}
+		out[g] = d
+	})
+	return out
+}
+
+// changed is the fraction of units that moved since the epoch began.
+func (b *UnitBiP) changed() float64 {
+	n, all := 0, 0
+	for g, removed := range b.u.Removed() {
+		for i, gone := range removed {
+			all++
+			if gone != b.before[g][i] {
+				n++
+			}
+		}
+	}
+	return float64(n) / float64(max(1, all))
+}
