@@ -77,6 +77,9 @@ func (*globalAveragePool) Prepare(in, out []*Tensor, training bool) (int, error)
 
 func (*globalAveragePool) Forward(c *Context, in, out []*Tensor) error {
 	s := in[0].Shape
+	if out[0].Size() == 0 {
+		return nil
+	}
 	kernel.GlobalAvgPool(c.pool(), out[0].F, in[0].F, s[0], Size(s[2:]), s[1])
 	return nil
 }
@@ -87,6 +90,9 @@ func (*globalAveragePool) Accumulates() {}
 
 func (*globalAveragePool) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	s := in[0].Shape
+	if in[0].Size() == 0 {
+		return nil
+	}
 	kernel.GlobalAvgPoolGrad(c.pool(), din[0].F, dout[0].F, s[0], Size(s[2:]), s[1], din[0].Acc)
 	return nil
 }

@@ -42,7 +42,7 @@ func (o *rangeOf) Infer(in []*Tensor) ([]*Tensor, error) {
 	if err := wantType(in, 0, 1, 2); err != nil {
 		return nil, err
 	}
-	for i, t := range in {
+	for i, t := range in[:3] {
 		if t.Size() != 1 {
 			return nil, fmt.Errorf("input %d is %s, wants one element", i, ShapeString(t.Shape))
 		}

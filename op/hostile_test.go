@@ -1,0 +1,25 @@
+package op
+
+import "testing"
+
+// TestHostileNodes runs nodes that once panicked, hung or allocated without measure.
+func TestHostileNodes(t *testing.T) {
+	f := func(shape ...int) *Tensor { return New(Float, shape...) }
+	for _, c := range []struct {
+		name, op string
+		opset    int
+		attrs    Attrs
+		in       []*Tensor
+	}{
+		{"no channels to average", "GlobalAveragePool", 13, nil, []*Tensor{f(1, 0, 3, 4)}},
+		{"trailing empty inputs", "Range", 13, nil, []*Tensor{Scalar(0), Scalar(3), Scalar(1), nil, nil}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := Node{Type: c.op, Opset: c.opset, Attrs: c.attrs, Outputs: 1, Training: true}
+			for _, x := range c.in {
+				n.Inputs = append(n.Inputs, x != nil)
+			}
+			fuzzRun(t, Lookup("", c.op), n, c.in, c.in)
+		})
+	}
+}
