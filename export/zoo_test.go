@@ -22,7 +22,6 @@ import (
 // asks for, with the reason.
 var stiff = map[string]string{
 	"light_squeezenet": "its filters are no initializers but ConstantOfShape nodes of equal numbers",
-	"silero_vad_16k":   "two networks inside an If, and sizes that only fit one another within it",
 	"tiny_if":          "its weights are read inside an If",
 }
 

@@ -50,30 +50,58 @@ func (gs *Groups) matches(other *Groups) bool {
 	return slices.EqualFunc(gs.Groups, other.Groups, func(a, b Group) bool { return a.Name == b.Name && a.Width == b.Width })
 }
 
-// Sizes that stand for open dimensions: two of each, so that what follows them can be
-// told from what is constant.
-var assumed = [2]struct{ batch, other int }{{2, 64}, {3, 96}}
+// Sizes that stand for open dimensions besides the batch: two of each, so that what
+// follows them can be told from what is constant. The first two that a model can be
+// inferred at are taken.
+var (
+	assumedBatch = [2]int{2, 3}
+	assumedSizes = [][2]int{{64, 96}, {224, 320}, {512, 640}, {1024, 1280}}
+)
 
 // sizes infers the graph at two settings of its open dimensions, or at one where it
 // has none.
 func (g *Graph) sizes(dims map[string]int) ([]*Shapes, error) {
-	var all []*Shapes
-	for _, size := range assumed {
-		b := Binding{Dims: map[string]int{}}
-		open := false
-		for _, in := range g.Inputs {
-			for i, d := range in.Dims {
-				if d.Size < 0 && i == 0 {
-					b.Dims[d.Symbol], open = size.batch, true
-				}
+	batch, other := map[string]bool{}, map[string]bool{}
+	for _, in := range g.Inputs {
+		if len(in.Dims) > 0 && in.Dims[0].Size < 0 {
+			batch[in.Dims[0].Symbol] = true
+		}
+	}
+	for _, in := range g.Inputs {
+		for _, d := range in.Dims {
+			if _, given := dims[d.Symbol]; d.Size < 0 && !given && !batch[d.Symbol] {
+				other[d.Symbol] = true
 			}
 		}
-		for _, in := range g.Inputs {
-			for _, d := range in.Dims {
-				if _, batch := b.Dims[d.Symbol]; d.Size < 0 && !batch {
-					b.Dims[d.Symbol], open = size.other, true
-				}
+	}
+	var first error
+	for _, size := range assumedSizes {
+		all, err := g.sizesAt(dims, batch, other, size)
+		if err == nil {
+			return all, nil
+		}
+		if first == nil {
+			first = err
+			if len(other) > 0 {
+				first = fmt.Errorf("%w\nhint: the file leaves sizes of its inputs open: give them with --dim %s=SIZE", err, slices.Sorted(maps.Keys(other))[0])
 			}
+		}
+		if len(other) == 0 {
+			break
+		}
+	}
+	return nil, first
+}
+
+func (g *Graph) sizesAt(dims map[string]int, batch, other map[string]bool, size [2]int) ([]*Shapes, error) {
+	var all []*Shapes
+	for k := range size {
+		b := Binding{Dims: map[string]int{}}
+		for name := range batch {
+			b.Dims[name] = assumedBatch[k]
+		}
+		for name := range other {
+			b.Dims[name] = size[k]
 		}
 		maps.Copy(b.Dims, dims)
 		s, err := g.Infer(b)
@@ -83,18 +111,17 @@ func (g *Graph) sizes(dims map[string]int) ([]*Shapes, error) {
 		if len(s.Problems) > 0 {
 			return nil, errors.Join(s.Problems...)
 		}
-		s.dims = b.Dims
-		s.batch = max(1, g.FixedBatch())
-		if g.FixedBatch() == 0 {
-			s.batch = size.batch
-			for _, in := range g.Inputs {
-				if in.Ranked && len(in.Dims) > 0 {
+		s.dims, s.batch = b.Dims, 1
+		for _, in := range g.Inputs {
+			if in.Ranked && len(in.Dims) > 0 {
+				if s.batch = in.Dims[0].Size; s.batch < 0 {
 					s.batch = b.Dims[in.Dims[0].Symbol]
 				}
+				break
 			}
 		}
 		all = append(all, s)
-		if !open {
+		if len(batch)+len(other) == 0 {
 			break
 		}
 	}

@@ -10,10 +10,12 @@ import (
 )
 
 type inspectCmd struct {
-	Model string         `arg:"" help:"ONNX file."`
-	All   bool           `help:"List every node, not only those with parameters or multiply-adds."`
-	Dim   map[string]int `help:"Size of a symbolic dimension, repeatable." placeholder:"NAME=SIZE"`
-	JSON  bool           `help:"Print JSON."`
+	Model string `arg:"" help:"ONNX file."`
+	All   bool   `help:"List every node, not only those with parameters or multiply-adds."`
+	// Groups replaces all else.
+	Groups bool           `help:"List the channel groups that structured pruning may remove, and what is frozen and why."`
+	Dim    map[string]int `help:"Size of a symbolic dimension, repeatable." placeholder:"NAME=SIZE"`
+	JSON   bool           `help:"Print JSON."`
 }
 
 // Validate is called by kong.
@@ -85,6 +87,16 @@ func (c *inspectCmd) Run(con *console) error {
 	}
 	if err := declared(g, c.Dim); err != nil {
 		return err
+	}
+	if c.Groups {
+		groups, err := groupsOf(g, c.Dim)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return report.WriteJSON(con.out, groups)
+		}
+		return groups.print(con)
 	}
 	i := inspect(g, c.Dim)
 	if c.JSON {
