@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"sort"
-	"unsafe"
 
 	"github.com/onnxprune/onnxprune/op"
 )
@@ -66,14 +65,4 @@ func bind(all []*storage, arena []float32) {
 			t.F = arena[s.offset : s.offset+s.size : s.offset+s.size]
 		}
 	}
-}
-
-// alignedFloats returns n zeroed elements that start on a cache line.
-func alignedFloats(n int) []float32 {
-	b := make([]float32, n+align)
-	skip := 0
-	if r := uintptr(unsafe.Pointer(&b[0])) % (4 * align); r != 0 {
-		skip = int(4*align-r) / 4
-	}
-	return b[skip : skip+n : skip+n]
 }

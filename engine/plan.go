@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/op"
@@ -41,11 +42,14 @@ type Plan struct {
 	trained  []string
 	arena    []float32
 	work     int
+	// spent is the time in every call, nil unless it is measured.
+	spent map[*call]time.Duration
 }
 
 // call is one operator call on fixed tensors.
 type call struct {
 	title string
+	kind  string
 	op    op.Op
 	in    []*op.Tensor
 	out   []*op.Tensor
@@ -58,10 +62,24 @@ type call struct {
 
 // Forward computes the outputs from what Inputs hold.
 func (p *Plan) Forward() error {
-	for i := range p.forward {
-		if err := p.forward[i].run(&p.ctx, false); err != nil {
+	return p.run(p.forward, false)
+}
+
+// run makes calls in order.
+func (p *Plan) run(calls []call, back bool) error {
+	for i := range calls {
+		c := &calls[i]
+		if p.spent == nil {
+			if err := c.run(&p.ctx, back); err != nil {
+				return err
+			}
+			continue
+		}
+		start := time.Now()
+		if err := c.run(&p.ctx, back); err != nil {
 			return err
 		}
+		p.spent[c] += time.Since(start)
 	}
 	return nil
 }
@@ -79,12 +97,7 @@ func (p *Plan) Step(target *Target) (float64, error) {
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return loss, nil
 	}
-	for i := range p.backward {
-		if err := p.backward[i].run(&p.ctx, true); err != nil {
-			return 0, err
-		}
-	}
-	return loss, nil
+	return loss, p.run(p.backward, true)
 }
 
 func (c *call) run(ctx *op.Context, back bool) error {

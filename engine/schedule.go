@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/op"
 )
 
@@ -107,9 +108,9 @@ func (c *compiler) schedule() error {
 	if need := 4*(arena+c.plan.work) + s.ints; need > memoryLimit() {
 		return fmt.Errorf("%s: a plan for batch size %d needs %s, the machine has %s\nhint: try a smaller --batch", c.g.Name, c.opt.Batch, gibibytes(need), gibibytes(memoryLimit()))
 	}
-	c.plan.arena = alignedFloats(arena)
+	c.plan.arena = kernel.Floats(arena)
 	bind(s.stores, c.plan.arena)
-	c.plan.ctx.Workspace = alignedFloats(c.plan.work)
+	c.plan.ctx.Workspace = kernel.Floats(c.plan.work)
 	for _, name := range c.state.Names() {
 		if c.plan.grads[name] != nil {
 			c.plan.trained = append(c.plan.trained, name)
@@ -165,7 +166,7 @@ func (s *scheduler) forward(i *inst) error {
 		s.c.plan.work = max(s.c.plan.work, ws)
 	}
 	if !shared || len(i.out) > 1 {
-		s.c.plan.forward = append(s.c.plan.forward, call{title: i.title, op: i.op, in: tensors(i.in), out: tensors(i.out), plain: i.plain, macs: i.macs})
+		s.c.plan.forward = append(s.c.plan.forward, call{title: i.title, kind: kindOf(i), op: i.op, in: tensors(i.in), out: tensors(i.out), plain: i.plain, macs: i.macs})
 	}
 	return nil
 }
@@ -229,12 +230,12 @@ func (s *scheduler) backward(i *inst) {
 			tmp := &op.Tensor{Type: v.t.Type, Shape: v.t.Shape, Layout: v.t.Layout}
 			part.tensors = append(part.tensors, tmp)
 			din[k] = tmp
-			sums = append(sums, call{title: i.title + ": sum of gradients", plain: func(c *op.Context) {
+			sums = append(sums, call{title: i.title + ": sum of gradients", kind: "sum", plain: func(c *op.Context) {
 				op.AddTo(c, total, tmp)
 			}})
 		}
 	}
-	s.c.plan.backward = append(s.c.plan.backward, call{title: i.title, op: i.op, in: tensors(i.in), out: tensors(i.out), dout: dout, din: din})
+	s.c.plan.backward = append(s.c.plan.backward, call{title: i.title, kind: kindOf(i), op: i.op, in: tensors(i.in), out: tensors(i.out), dout: dout, din: din, macs: backwardMACs(i, din)})
 	s.c.plan.backward = append(s.c.plan.backward, sums...)
 }
 

@@ -5,6 +5,7 @@ package engine
 
 import (
 	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/op"
 )
 
@@ -24,7 +25,8 @@ func NewState(g *graph.Graph) *State {
 		if v.Init.F == nil {
 			continue
 		}
-		t := op.Floats(append(make([]float32, 0, len(v.Init.F)), v.Init.F...), v.Init.Shape...)
+		t := op.Floats(kernel.Floats(len(v.Init.F)), v.Init.Shape...)
+		copy(t.F, v.Init.F)
 		if v.Mask != nil {
 			for i, keep := range v.Mask.Keep {
 				if !keep {

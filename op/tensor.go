@@ -11,6 +11,8 @@ package op
 import (
 	"fmt"
 	"strings"
+
+	"github.com/onnxprune/onnxprune/internal/kernel"
 )
 
 // Type is an ONNX element type with the numbering of TensorProto.DataType.
@@ -133,7 +135,7 @@ func Info(t Type, shape ...int) *Tensor {
 // Alloc gives the tensor zeroed elements of its own.
 func (t *Tensor) Alloc() {
 	if t.Type.IsFloat() {
-		t.F = make([]float32, Size(t.Shape))
+		t.F = kernel.Floats(Size(t.Shape))
 	} else {
 		t.I = make([]int64, Size(t.Shape))
 	}

@@ -30,13 +30,13 @@ type BiP struct {
 func NewBiP(t *Trainer) *BiP {
 	b := &BiP{t: t, to: t.Masks.projection(t.Config.Structure, t.Config.Ratio, t.Pool, value)}
 	for _, l := range t.Masks.Layers {
-		s := make([]float32, len(l.Theta))
+		s := kernel.Floats(len(l.Theta))
 		for i, v := range l.Theta {
 			s[i] = max(v, -v)
 		}
 		b.scores = append(b.scores, s)
-		b.momenta = append(b.momenta, make([]float32, len(l.Theta)))
-		b.before = append(b.before, make([]float32, len(l.Theta)))
+		b.momenta = append(b.momenta, kernel.Floats(len(l.Theta)))
+		b.before = append(b.before, kernel.Floats(len(l.Theta)))
 	}
 	b.project()
 	return b

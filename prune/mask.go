@@ -13,6 +13,7 @@ import (
 
 	"github.com/onnxprune/onnxprune/engine"
 	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/internal/kernel"
 )
 
 // Layer is one masked weight tensor.
@@ -74,7 +75,7 @@ func NewMasks(g *graph.Graph, state *engine.State, exclude []*regexp.Regexp) (*M
 				return nil, fmt.Errorf("%s: initializer %q: element %d is NaN", g.Name, l.Name, i)
 			}
 		}
-		l.Mask = make([]float32, len(l.Z))
+		l.Mask = kernel.Floats(len(l.Z))
 		for i := range l.Mask {
 			if !out || w.Value.Mask.Keep[i] {
 				l.Mask[i] = 1

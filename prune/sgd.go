@@ -42,7 +42,7 @@ func NewSGD(pool *kernel.Pool, plan *engine.Plan, state *engine.State, masks *Ma
 				all.gate = l.Gate
 			}
 		}
-		all.mom = make([]float32, len(all.theta))
+		all.mom = kernel.Floats(len(all.theta))
 		s.momenta[name] = all.mom
 		for lo := 0; lo < len(all.theta); lo += pieceSize {
 			s.pieces = append(s.pieces, all.slice(lo, min(len(all.theta), lo+pieceSize)))

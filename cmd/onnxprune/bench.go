@@ -19,6 +19,7 @@ type benchCmd struct {
 	Train bool   `help:"Measure a training step (forward, loss, backward, SGD with momentum) instead of forward."`
 	Runs  int    `help:"Steps to take the median of." default:"11"`
 	computing
+	Calls   bool `help:"Also list the time of every call, slowest first."`
 	Kernels bool `help:"List the kernel variants of this processor and their peak rates instead."`
 	JSON    bool `help:"Print JSON."`
 }
@@ -51,6 +52,7 @@ type measurement struct {
 	PeakShare  report.Number `json:"peak_share"`
 	ArenaBytes int64         `json:"arena_bytes"`
 	PerSecond  report.Number `json:"images_per_second"`
+	Calls      []callTime    `json:"calls,omitempty"`
 }
 
 // benchRate is the learning rate of measured steps: small, since the data are noise.
@@ -116,6 +118,12 @@ func (c *benchCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
+	var calls []engine.CallTime
+	if c.Calls {
+		if calls, err = plan.Profile(c.Runs, step); err != nil {
+			return err
+		}
+	}
 	m := measurement{Batch: c.Batch, Runs: c.Runs, Threads: pool.Threads(), Kernel: kernel.Active(), MACs: plan.MACs(), ArenaBytes: plan.ArenaBytes()}
 	if c.Train {
 		m.TrainMS = &ms
@@ -126,8 +134,12 @@ func (c *benchCmd) Run(con *console) error {
 	gflops := float64(2*passes*plan.MACs()) / ms / 1e6
 	m.GFLOPS, m.PeakGFLOPS, m.PeakShare = report.Number(gflops), report.Number(peak), report.Number(gflops/peak)
 	m.PerSecond = report.Number(float64(c.Batch) / ms * 1e3)
+	m.Calls = callTimes(calls)
 	if c.JSON {
 		return report.WriteJSON(con.out, m)
+	}
+	if err := writeCalls(con, m.Calls, ms); err != nil {
+		return err
 	}
 	what := "forward"
 	if c.Train {
