@@ -28,6 +28,7 @@ func main() {
 	write(*dir, "optimizer_asm", optimizers)
 	write(*dir, "batchnorm_asm", norms)
 	write(*dir, "pooling_asm", pools)
+	write(*dir, "depthrows_asm", depthRows)
 }
 
 // write generates one file. Parameters of the types in argTypes are declared as
@@ -65,4 +66,6 @@ var argTypes = []struct{ param, name string }{
 	{"tile", "tileArgs"},
 	{"grad", "gradArgs"},
 	{"depthGrad", "depthGradArgs"},
+	{"depthRows", "depthRowsArgs"},
+	{"depthRowsGrad", "depthRowsGradArgs"},
 }

@@ -179,8 +179,13 @@ func (j *normJob) part(chunk, i int) []float32 { return j.ws[(3*chunk+i)*j.c:][:
 
 func (j *normJob) stats(task, _ int) {
 	lo, hi, rows := j.chunk(task)
-	x, c := j.x[lo:hi], j.c
-	mean, m2, s1 := j.part(task, 0), j.part(task, 1), j.part(task, 2)
+	rowMoments(j.ws[3*task*j.c:][:3*j.c], j.x[lo:hi], rows, j.c)
+}
+
+// rowMoments writes the mean of every column of x [rows,c] and its sum of
+// squared deviations to part [3,c], whose last row is scratch.
+func rowMoments(part, x []float32, rows, c int) {
+	mean, m2, s1 := part[:c], part[c:2*c], part[2*c:3*c]
 	columnSums(mean, x, rows, c)
 	inv := 1 / float32(rows)
 	Scale(mean, mean, inv)
@@ -195,34 +200,39 @@ func (j *normJob) statsSum(task, _ int) {
 	chunks, full := normChunks(j.rows, j.c), float64(normRows(j.c))
 	_, _, rest := j.chunk(chunks - 1)
 	lo := task * normColumns
-	hi := min(j.c, lo+normColumns)
-	var sum, m2 [normColumns]float64
-	weight := func(k int) float64 {
+	combineMoments(j.out1, j.out2, j.ws, chunks, j.c, lo, min(j.c, lo+normColumns), float64(j.rows), func(k int) float64 {
 		if k == chunks-1 {
 			return float64(rest)
 		}
 		return full
-	}
-	for k := range chunks {
-		n := weight(k)
-		for i, m := range j.part(k, 0)[lo:hi] {
-			sum[i] += n * float64(m)
+	})
+}
+
+// combineMoments computes mean and variance of the columns [lo,hi), at most
+// normColumns, from the results of rowMoments for consecutive parts of all
+// rows; weight returns the rows of a part.
+func combineMoments(mean, variance, parts []float32, n, c, lo, hi int, rows float64, weight func(part int) float64) {
+	var sum, m2 [normColumns]float64
+	for k := range n {
+		w := weight(k)
+		for i, m := range parts[3*k*c:][lo:hi] {
+			sum[i] += w * float64(m)
 		}
 	}
 	for i := range sum {
-		sum[i] /= float64(j.rows)
+		sum[i] /= rows
 	}
-	for k := range chunks {
-		n := weight(k)
-		second := j.part(k, 1)[lo:hi]
-		for i, m := range j.part(k, 0)[lo:hi] {
+	for k := range n {
+		w := weight(k)
+		second := parts[(3*k+1)*c:][lo:hi]
+		for i, m := range parts[3*k*c:][lo:hi] {
 			d := float64(m) - sum[i]
-			m2[i] += float64(second[i]) + n*d*d
+			m2[i] += float64(second[i]) + w*d*d
 		}
 	}
 	for i := range hi - lo {
-		j.out1[lo+i] = float32(sum[i])
-		j.out2[lo+i] = float32(m2[i] / float64(j.rows))
+		mean[lo+i] = float32(sum[i])
+		variance[lo+i] = float32(m2[i] / rows)
 	}
 }
 
@@ -242,19 +252,24 @@ func (j *normJob) gradStats(task, _ int) {
 
 func (j *normJob) gradSum(task, _ int) {
 	lo := task * normColumns
-	hi := min(j.c, lo+normColumns)
+	combineGradSums(j.out1, j.out2, j.ws, normChunks(j.rows, j.c), j.c, lo, min(j.c, lo+normColumns), j.b)
+}
+
+// combineGradSums adds up rows 0 and 1 of n parts [3,c] for the columns [lo,hi),
+// at most normColumns, the second multiplied by invstd.
+func combineGradSums(dbeta, dgamma, parts []float32, n, c, lo, hi int, invstd []float32) {
 	var s1, s2 [normColumns]float64
-	for k := range normChunks(j.rows, j.c) {
-		for i, v := range j.part(k, 0)[lo:hi] {
+	for k := range n {
+		for i, v := range parts[3*k*c:][lo:hi] {
 			s1[i] += float64(v)
 		}
-		for i, v := range j.part(k, 1)[lo:hi] {
+		for i, v := range parts[(3*k+1)*c:][lo:hi] {
 			s2[i] += float64(v)
 		}
 	}
 	for i := range hi - lo {
-		j.out1[lo+i] = float32(s1[i])
-		j.out2[lo+i] = float32(s2[i] * float64(j.b[lo+i]))
+		dbeta[lo+i] = float32(s1[i])
+		dgamma[lo+i] = float32(s2[i] * float64(invstd[lo+i]))
 	}
 }
 

@@ -9,7 +9,31 @@ import (
 	"time"
 )
 
-var batch = flag.Int("batch", 64, "batch size of the benchmarks")
+var (
+	batch = flag.Int("batch", 64, "batch size of the benchmarks")
+	cold  = flag.Int("cold", 0, "take activations from this many MiB in turn, so that caches do not hold them")
+)
+
+// ring is equally long buffers that are used in turn.
+type ring struct {
+	bufs [][]float32
+	at   int
+}
+
+func newRing(r *rand.Rand, n int) *ring {
+	g := &ring{}
+	for range max(1, *cold<<20/(4*n)) {
+		b := Floats(n)
+		copy(b, uniforms(r, n))
+		g.bufs = append(g.bufs, b)
+	}
+	return g
+}
+
+func (g *ring) next() []float32 {
+	g.at = (g.at + 1) % len(g.bufs)
+	return g.bufs[g.at]
+}
 
 var benchShapes = []struct {
 	name string
@@ -69,18 +93,18 @@ func BenchmarkConv(b *testing.B) {
 		s.N = *batch
 		c := NewConv(s)
 		ws := make([]float32, c.Workspace())
-		x, w, y := uniforms(r, s.N*s.H*s.W*s.C), uniforms(r, s.O*s.C/s.Groups*s.KH*s.KW), uniforms(r, s.N*s.OH*s.OW*s.O)
-		dx, dw := make([]float32, len(x)), make([]float32, len(w))
-		out := make([]float32, len(y))
+		x, w, y := newRing(r, s.N*s.H*s.W*s.C), uniforms(r, s.O*s.C/s.Groups*s.KH*s.KW), newRing(r, s.N*s.OH*s.OW*s.O)
+		dx, out := newRing(r, s.N*s.H*s.W*s.C), newRing(r, s.N*s.OH*s.OW*s.O)
+		dw := make([]float32, len(w))
 		flops := 2 * float64(s.MACs())
 		b.Run(bs.name+"/forward", func(b *testing.B) {
-			rate(b, flops, func() { c.Forward(p, out, x, w, Epilogue{}, ws) })
+			rate(b, flops, func() { c.Forward(p, out.next(), x.next(), w, Epilogue{}, ws) })
 		})
 		b.Run(bs.name+"/data", func(b *testing.B) {
-			rate(b, flops, func() { c.BackwardData(p, dx, y, w, false, ws) })
+			rate(b, flops, func() { c.BackwardData(p, dx.next(), y.next(), w, false, ws) })
 		})
 		b.Run(bs.name+"/weights", func(b *testing.B) {
-			rate(b, flops, func() { c.BackwardWeights(p, dw, x, y, false, ws) })
+			rate(b, flops, func() { c.BackwardWeights(p, dw, x.next(), y.next(), false, ws) })
 		})
 	}
 }

@@ -16,6 +16,18 @@ type ConvShape struct {
 	Groups           int
 }
 
+// check panics when the shape is contradictory.
+func (s ConvShape) check() {
+	for _, v := range []int{s.N, s.H, s.W, s.C, s.O, s.KH, s.KW, s.OH, s.OW, s.StrideH, s.StrideW, s.DilH, s.DilW, s.Groups} {
+		if v < 1 {
+			panic(fmt.Sprintf("kernel: convolution shape %+v has a dimension below 1", s))
+		}
+	}
+	if s.C%s.Groups != 0 || s.O%s.Groups != 0 {
+		panic(fmt.Sprintf("kernel: convolution with %d groups, %d input and %d output channels", s.Groups, s.C, s.O))
+	}
+}
+
 // MACs returns the number of multiply-adds of one pass, taps in the padding
 // included.
 func (s ConvShape) MACs() int {
@@ -64,20 +76,13 @@ type convJob struct {
 // NewConv precomputes the tables for a shape. It panics when the shape is
 // contradictory.
 func NewConv(s ConvShape) *Conv {
-	for _, v := range []int{s.N, s.H, s.W, s.C, s.O, s.KH, s.KW, s.OH, s.OW, s.StrideH, s.StrideW, s.DilH, s.DilW, s.Groups} {
-		if v < 1 {
-			panic(fmt.Sprintf("kernel: convolution shape %+v has a dimension below 1", s))
-		}
-	}
-	if s.C%s.Groups != 0 || s.O%s.Groups != 0 {
-		panic(fmt.Sprintf("kernel: convolution with %d groups, %d input and %d output channels", s.Groups, s.C, s.O))
-	}
+	s.check()
 	c := &Conv{s: s}
 	c.zero = zeros(max(s.C*s.KW, s.O) + 32)
 	c.window = newWindow(s)
-	c.forward = newForwardPlan(s, c.window)
-	c.data = newDataPlan(s)
-	c.weights = newGradPlan(s, c.window)
+	c.forward = newForwardPlan(s, c.window, 0)
+	c.data = newDataPlan(s, 0)
+	c.weights = newGradPlan(s, c.window, 0)
 	j := &c.job
 	j.packTask = func(t, _ int) { j.plan.pack(t, j.packed, j.w) }
 	j.tileTask = func(t, _ int) { j.plan.run(t, j.y, j.x, j.packed, c.zero, &j.ep) }

@@ -62,7 +62,9 @@ type gradItem struct {
 	off   int // in a part
 }
 
-func newGradPlan(s ConvShape, win window) *gradPlan {
+// newGradPlan lays out a gradient by weights. A positive group fixes how many
+// images share a table.
+func newGradPlan(s ConvShape, win window, group int) *gradPlan {
 	g := &gradPlan{s: s, win: win, depth: s.depthwise(), lead: s.lead()}
 	sp := forwardSpec(s, win)
 	g.taps, g.cin = len(sp.taps), s.C/s.Groups
@@ -73,6 +75,9 @@ func newGradPlan(s ConvShape, win window) *gradPlan {
 	}
 	outImage := s.OH * s.OW * s.O
 	n := groupImages(s.N, s.OH*s.OW)
+	if group > 0 {
+		n = min(group, s.N)
+	}
 	g.groups, g.inGroup, g.outGroup = (s.N+n-1)/n, n*inImage, n*outImage
 	g.hasRest = s.N%n != 0
 	if g.depth {

@@ -42,48 +42,62 @@ func (g *gradPlan) run(task int, parts, x, dy, zero []float32, p *Pool, worker i
 		return
 	}
 	split, item := task/len(g.items), &g.items[task%len(g.items)]
-	bl := &g.blocks[item.block]
 	first, last := split*g.groups/g.splits, (split+1)*g.groups/g.splits
 	if g.depth {
 		g.runDepth(item, first, last, parts[split*g.partSize+item.off:], x, dy, zero)
 		return
 	}
-	rows := gradRows(bl.width)
-	part := parts[split*g.partSize+item.off:][:g.taps*item.tiles*rows*bl.width]
+	part := parts[split*g.partSize+item.off:][:g.itemSize(item)]
 	clear(part)
+	var scratch []float32
+	if g.packX || g.packDY {
+		scratch = p.scratch(worker, g.scratch)
+	}
+	for group := first; group < last; group++ {
+		g.sum(item, g.table(group), part, x[group*g.inGroup:], dy[group*g.outGroup:], scratch)
+	}
+}
+
+// itemSize returns the number of sums of an item.
+func (g *gradPlan) itemSize(item *gradItem) int {
+	width := g.blocks[item.block].width
+	return g.taps * item.tiles * gradRows(width) * width
+}
+
+// sum adds the sums of one group of images, whose elements x and dy start with,
+// to the part of an item. scratch has g.scratch floats where the plan packs.
+func (g *gradPlan) sum(item *gradItem, t *gradTable, part, x, dy, scratch []float32) {
+	bl := &g.blocks[item.block]
+	rows := gradRows(bl.width)
 	a := gradArgs{lanes: bl.lanes, width: bl.width}
 	var copyX, copyDY []float32
 	if g.packX || g.packDY {
-		s := p.scratch(worker, g.scratch)
-		copyDY, copyX = s[:gradPixels*gradPitchDY], s[gradPixels*gradPitchDY:]
+		copyDY, copyX = scratch[:gradPixels*gradPitchDY], scratch[gradPixels*gradPitchDY:]
 	}
 	c0 := g.tileStart(item.tile, rows)
 	c1 := g.tileStart(item.tile+item.tiles-1, rows) + rows
-	for group := first; group < last; group++ {
-		t := g.table(group)
-		dyGroup, xGroup := dy[group*g.outGroup+bl.out:], x[group*g.inGroup+bl.in+c0:]
-		for i := range t.subs {
-			sub := &t.subs[i]
-			a.dy = &dyGroup[0]
-			if g.packDY {
-				gatherRows(copyDY, gradPitchDY, dyGroup, sub.dy, bl.lanes)
-				a.dy = &copyDY[0]
-			}
-			xs := xGroup
-			if g.packX {
-				gatherRows(copyX, gradPitchX, xGroup, sub.x, c1-c0)
-				xs = copyX
-			}
-			for tile := range item.tiles {
-				a.x = &xs[g.tileStart(item.tile+tile, rows)-c0]
-				for tap, sp := range sub.spans {
-					if sp.n == 0 {
-						continue
-					}
-					a.pairs, a.n = &t.pairs[sp.first], sp.n
-					a.acc = &part[(tile*g.taps+tap)*rows*bl.width]
-					grad(&a)
+	dy, x = dy[bl.out:], x[bl.in+c0:]
+	for i := range t.subs {
+		sub := &t.subs[i]
+		a.dy = &dy[0]
+		if g.packDY {
+			gatherRows(copyDY, gradPitchDY, dy, sub.dy, bl.lanes)
+			a.dy = &copyDY[0]
+		}
+		xs := x
+		if g.packX {
+			gatherRows(copyX, gradPitchX, x, sub.x, c1-c0)
+			xs = copyX
+		}
+		for tile := range item.tiles {
+			a.x = &xs[g.tileStart(item.tile+tile, rows)-c0]
+			for tap, sp := range sub.spans {
+				if sp.n == 0 {
+					continue
 				}
+				a.pairs, a.n = &t.pairs[sp.first], sp.n
+				a.acc = &part[(tile*g.taps+tap)*rows*bl.width]
+				grad(&a)
 			}
 		}
 	}
@@ -131,7 +145,10 @@ func (g *gradPlan) table(group int) *gradTable {
 }
 
 // add adds up the parts of one tile of one item, in order, into the first.
-func (g *gradPlan) add(task int, parts []float32) {
+func (g *gradPlan) add(task int, parts []float32) { g.addParts(task, parts, g.splits) }
+
+// addParts is add for a number of splits other than the plan's.
+func (g *gradPlan) addParts(task int, parts []float32, splits int) {
 	item, tile := &g.items[task/g.most], task%g.most
 	var off, size int
 	switch {
@@ -144,7 +161,7 @@ func (g *gradPlan) add(task int, parts []float32) {
 		off = tile * size
 	}
 	part := parts[item.off+off:][:size]
-	for i := 1; i < g.splits; i++ {
+	for i := 1; i < splits; i++ {
 		Add(part, part, parts[item.off+off+i*g.partSize:][:size])
 	}
 }

@@ -3,13 +3,13 @@ package kernel
 import "slices"
 
 // newForwardPlan lays out y[p] = Σ_tap Σ_c x[p,tap,c]·w[tap,c].
-func newForwardPlan(s ConvShape, win window) *tilePlan {
+func newForwardPlan(s ConvShape, win window, group int) *tilePlan {
 	cg, kk := s.C/s.Groups, s.KH*s.KW
 	cin, inImage := cg, s.H*s.W*s.C
 	if win.size > 0 {
 		cin, inImage = s.KW*s.C, win.rows*win.cols*s.C
 	}
-	pl := newTilePlan(s.N, cin, inImage, s.OH*s.OW*s.O, []phaseSpec{forwardSpec(s, win)}, s.depthwise())
+	pl := newTilePlan(s.N, group, cin, inImage, s.OH*s.OW*s.O, []phaseSpec{forwardSpec(s, win)}, s.depthwise())
 	pl.lead = s.lead()
 	pl.lane, pl.k = cg*kk, kk*cg
 	pl.blocks = convBlocks(s, cg, s.O/s.Groups)
@@ -27,7 +27,7 @@ func newForwardPlan(s ConvShape, win window) *tilePlan {
 
 // newDataPlan lays out dx[p] = Σ_tap Σ_o dy[p,tap,o]·w[o,tap], one phase for
 // each residue of the input position modulo the strides.
-func newDataPlan(s ConvShape) *tilePlan {
+func newDataPlan(s ConvShape, group int) *tilePlan {
 	cg, og, kk := s.C/s.Groups, s.O/s.Groups, s.KH*s.KW
 	var specs []phaseSpec
 	for ry := range min(s.StrideH, s.H) {
@@ -37,7 +37,7 @@ func newDataPlan(s ConvShape) *tilePlan {
 			}
 		}
 	}
-	pl := newTilePlan(s.N, og, s.OH*s.OW*s.O, s.H*s.W*s.C, specs, s.depthwise())
+	pl := newTilePlan(s.N, group, og, s.OH*s.OW*s.O, s.H*s.W*s.C, specs, s.depthwise())
 	pl.lead = (s.KH*s.DilH/s.StrideH + 2) * s.OW * s.O
 	pl.lane, pl.k = kk, kk*og
 	pl.blocks = convBlocks(s, og, cg)

@@ -54,12 +54,11 @@ func (pl *tilePlan) newDepthUnits() {
 
 // runDepth computes one unit for all channels and phases, so that memory is
 // walked in order.
-func (pl *tilePlan) runDepth(u *unit, y, x, packed []float32, zero []float32, ep *Epilogue) {
-	xs, ys := groupOf(x, u.group, pl.inGroup), groupOf(y, u.group, pl.outGroup)
+func (pl *tilePlan) runDepth(u *unit, o *operands) {
 	n := (pl.phases[0].table(u.rest).n + depthStep - 1) / depthStep
 	last := pl.blocks[len(pl.blocks)-1]
 	channels := last.out + last.lanes
-	sx, sy := newStream(xs, u.first, n), newStream(ys, u.first, n)
+	sx, sy := newStream(o.x, u.first, n), newStream(o.y, u.first, n)
 	for step := u.first; step < u.first+u.n; step++ {
 		for i := range pl.phases {
 			first := step * depthStep
@@ -71,7 +70,7 @@ func (pl *tilePlan) runDepth(u *unit, y, x, packed []float32, zero []float32, ep
 				done := (step*len(pl.phases)+i)*len(pl.blocks) + b
 				sx.advance(done, n*len(pl.phases)*len(pl.blocks), pl.lead)
 				sy.advance(done, n*len(pl.phases)*len(pl.blocks), 2*depthStep*channels)
-				pl.tile(&un, b, y, x, packed, zero, ep)
+				pl.tile(&un, b, o)
 			}
 		}
 	}
@@ -87,22 +86,25 @@ func (g *gradPlan) runDepth(item *gradItem, first, last int, part, x, dy, zero [
 	part = part[:depthTaps*packedRows(g.blocks)]
 	clear(part)
 	for group := first; group < last; group++ {
-		t := g.table(group)
-		n := len(t.out)
-		xs, ds := groupOf(x, group, g.inGroup), groupOf(dy, group, g.outGroup)
-		sx, sd := newStream(xs, 0, n), newStream(ds, 0, n)
-		for f := 0; f < n; f += depthStep {
-			for i := range g.blocks {
-				done := f*len(g.blocks) + depthStep*i
-				sx.advance(done, n*len(g.blocks), g.lead)
-				sd.advance(done, n*len(g.blocks), 2*depthStep*g.s.C)
-				bl := &g.blocks[i]
-				depthGrad(&depthGradArgs{
-					x: &xs[bl.in], dy: &ds[bl.out], zero: &zero[0],
-					in: &t.in[item.tile][f*depthTaps], out: &t.out[f], acc: &part[depthTaps*bl.rows],
-					n: min(depthStep, n-f), lanes: bl.lanes, width: bl.width,
-				})
-			}
+		g.sumDepth(item, g.table(group), part, groupOf(x, group, g.inGroup), groupOf(dy, group, g.outGroup), zero)
+	}
+}
+
+// sumDepth adds the sums of one group of images to a part.
+func (g *gradPlan) sumDepth(item *gradItem, t *gradTable, part, xs, ds, zero []float32) {
+	n := len(t.out)
+	sx, sd := newStream(xs, 0, n), newStream(ds, 0, n)
+	for f := 0; f < n; f += depthStep {
+		for i := range g.blocks {
+			done := f*len(g.blocks) + depthStep*i
+			sx.advance(done, n*len(g.blocks), g.lead)
+			sd.advance(done, n*len(g.blocks), 2*depthStep*g.s.C)
+			bl := &g.blocks[i]
+			depthGrad(&depthGradArgs{
+				x: &xs[bl.in], dy: &ds[bl.out], zero: &zero[0],
+				in: &t.in[item.tile][f*depthTaps], out: &t.out[f], acc: &part[depthTaps*bl.rows],
+				n: min(depthStep, n-f), lanes: bl.lanes, width: bl.width,
+			})
 		}
 	}
 }

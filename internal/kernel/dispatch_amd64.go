@@ -122,6 +122,39 @@ func depthGrad(a *depthGradArgs) {
 	}
 }
 
+func depthRows(a *depthRowsArgs) {
+	switch active {
+	case variantAVX512:
+		depthRowsAVX512(a)
+	case variantAVX2:
+		h := *a
+		for o := 0; o < a.lanes; o += 8 {
+			h.x, h.w, h.y, h.lanes = at(a.x, o), at(a.w, o), at(a.y, o), min(8, a.lanes-o)
+			if a.bias != nil {
+				h.bias = at(a.bias, o)
+			}
+			depthRowsAVX2(&h)
+		}
+	default:
+		depthRowsGo(a)
+	}
+}
+
+func depthRowsGrad(a *depthRowsGradArgs) {
+	switch active {
+	case variantAVX512:
+		depthRowsGradAVX512(a)
+	case variantAVX2:
+		h := *a
+		for o := 0; o < depthLanes; o += 8 {
+			h.x, h.dy, h.acc = at(a.x, o), at(a.dy, o), at(a.acc, o)
+			depthRowsGradAVX2(&h)
+		}
+	default:
+		depthRowsGradGo(a)
+	}
+}
+
 // prefetch asks for the cache lines of s, which will be needed soon.
 func prefetch(s []float32) {
 	if active != variantGo && len(s) > 0 {

@@ -9,4 +9,8 @@ func depthTile(a *tileArgs)      { depthTileGo(a) }
 func grad(a *gradArgs)           { gradGo(a) }
 func depthGrad(a *depthGradArgs) { depthGradGo(a) }
 
+func depthRows(a *depthRowsArgs) { depthRowsGo(a) }
+
+func depthRowsGrad(a *depthRowsGradArgs) { depthRowsGradGo(a) }
+
 func prefetch([]float32) {}

@@ -48,6 +48,7 @@ type weightRow struct{ src, dst int32 }
 type tilePlan struct {
 	phases   []phase
 	units    []unit
+	first    []int // per group: its first unit; one more entry ends the last
 	blocks   []block
 	rows     []weightRow // source order
 	k        int         // K rows of packed weights per block
@@ -88,7 +89,9 @@ func groupImages(n, pixels int) int {
 // heights.
 const unitPixels = 480
 
-func newTilePlan(images, cin, inImage, outImage int, specs []phaseSpec, depth bool) *tilePlan {
+// newTilePlan lays out the phases. A positive group fixes how many images share
+// a pixel table.
+func newTilePlan(images, group, cin, inImage, outImage int, specs []phaseSpec, depth bool) *tilePlan {
 	pl := &tilePlan{cin: cin, depth: depth}
 	pixels := 0
 	for _, sp := range specs {
@@ -99,6 +102,9 @@ func newTilePlan(images, cin, inImage, outImage int, specs []phaseSpec, depth bo
 		if split := splitClasses(specs); split != nil {
 			specs, g = split, max(g, 8)
 		}
+	}
+	if group > 0 {
+		g = min(group, images)
 	}
 	pl.inGroup, pl.outGroup = g*inImage, g*outImage
 	for _, sp := range specs {
@@ -113,6 +119,7 @@ func newTilePlan(images, cin, inImage, outImage int, specs []phaseSpec, depth bo
 		pl.phases = append(pl.phases, ph)
 	}
 	for group := 0; group*g < images; group++ {
+		pl.first = append(pl.first, len(pl.units))
 		rest := (group+1)*g > images
 		for i := range pl.phases {
 			n := pl.phases[i].full.n
@@ -128,6 +135,7 @@ func newTilePlan(images, cin, inImage, outImage int, specs []phaseSpec, depth bo
 			}
 		}
 	}
+	pl.first = append(pl.first, len(pl.units))
 	if depth {
 		pl.newDepthUnits()
 	}
@@ -278,28 +286,62 @@ func (pl *tilePlan) tasks() int {
 // all blocks of a depthwise convolution, whose rows are contiguous then.
 func (pl *tilePlan) run(task int, y, x, packed []float32, zero []float32, ep *Epilogue) {
 	if pl.depth {
-		pl.runDepth(&pl.units[task], y, x, packed, zero, ep)
+		un := &pl.units[task]
+		o := pl.operands(un.group, y, x, packed, zero, ep)
+		pl.runDepth(un, &o)
 		return
 	}
 	u, b := task/len(pl.blocks), task%len(pl.blocks)
 	if pl.byBlock {
 		b, u = task/len(pl.units), task%len(pl.units)
 	}
-	pl.tile(&pl.units[u], b, y, x, packed, zero, ep)
+	un := &pl.units[u]
+	o := pl.operands(un.group, y, x, packed, zero, ep)
+	pl.tile(un, b, &o)
 }
 
-func (pl *tilePlan) tile(un *unit, b int, y, x, packed []float32, zero []float32, ep *Epilogue) {
+// runGroup computes all units and blocks of one group of images.
+func (pl *tilePlan) runGroup(group int, o *operands) {
+	if pl.depth {
+		un := unit{group: group, rest: pl.units[len(pl.units)-1].rest && group == len(pl.first)-2}
+		un.n = (pl.phases[0].table(un.rest).n + depthStep - 1) / depthStep
+		pl.runDepth(&un, o)
+		return
+	}
+	for u := pl.first[group]; u < pl.first[group+1]; u++ {
+		for b := range pl.blocks {
+			pl.tile(&pl.units[u], b, o)
+		}
+	}
+}
+
+// operands are what the tiles of one group of images work on.
+type operands struct {
+	y, x, res    []float32 // from the group's first element on
+	packed, zero []float32
+	ep           *Epilogue
+}
+
+func (pl *tilePlan) operands(group int, y, x, packed, zero []float32, ep *Epilogue) operands {
+	o := operands{y: groupOf(y, group, pl.outGroup), x: groupOf(x, group, pl.inGroup), packed: packed, zero: zero, ep: ep}
+	if ep.Residual != nil {
+		o.res = groupOf(ep.Residual, group, pl.outGroup)
+	}
+	return o
+}
+
+func (pl *tilePlan) tile(un *unit, b int, o *operands) {
 	bl := &pl.blocks[b]
 	ph := &pl.phases[un.phase]
 	t := ph.table(un.rest)
-	yo := un.group*pl.outGroup + bl.out
+	ep := o.ep
 	a := tileArgs{
-		x:     &x[un.group*pl.inGroup+bl.in],
-		zero:  &zero[0],
+		x:     &o.x[bl.in],
+		zero:  &o.zero[0],
 		in:    &t.in[min(un.first, len(t.in)-1)],
 		out:   &t.out[un.first],
-		w:     &packed[bl.rows*pl.k],
-		y:     &y[yo],
+		w:     &o.packed[bl.rows*pl.k],
+		y:     &o.y[bl.out],
 		pitch: t.pitch,
 		taps:  len(ph.rows) - 1,
 		rows:  &ph.rows[0],
@@ -313,8 +355,8 @@ func (pl *tilePlan) tile(un *unit, b int, y, x, packed []float32, zero []float32
 	if ep.Bias != nil {
 		a.bias = &ep.Bias[bl.out]
 	}
-	if ep.Residual != nil {
-		a.res = &ep.Residual[yo]
+	if o.res != nil {
+		a.res = &o.res[bl.out]
 	}
 	if ep.Clip {
 		a.lo, a.hi = ep.Min, ep.Max

@@ -1,0 +1,272 @@
+package kernel
+
+// Affine is an activation that is computed where it is read: z = clip(x·Scale +
+// Shift) per channel, with Scale and Shift [C].
+type Affine struct {
+	Scale, Shift []float32
+	Range
+}
+
+// FusedConv is a convolution that takes a chunk of images at a time through
+// everything that happens to it, while it is in the cache: forward, the
+// normalisation and activation of the input, the convolution, and the sums for
+// the normalisation of the output; backward, the gradient of the normalisation
+// behind it, both gradients of the convolution, and the sums for the gradient
+// of the normalisation before it. It must not be used by two goroutines at a
+// time.
+type FusedConv struct {
+	s       ConvShape
+	images  int // of a chunk
+	chunks  int
+	splits  int // runs of chunks with a sum of the gradient by weights of their own
+	window  window
+	rows    *depthPlan // of depthwise convolutions that it can carry out, else nil
+	forward *tilePlan
+	data    *tilePlan
+	weights *gradPlan
+	zero    []float32
+	out, in momentParts // of y, and of x
+	job     fusedJob
+}
+
+// fusedLimit bounds the packed weights and the sums of their gradient, in
+// floats: both have to stay in the second-level cache beside a chunk.
+const fusedLimit = 96 << 10
+
+// fusedSplits is the number of sums of the gradient by weights. It must not
+// depend on the number of threads.
+const fusedSplits = 16
+
+// NewFusedConv precomputes the tables for a shape. It returns nil where the
+// passes of [Conv] and of the normalisations one after the other are the better
+// way. It panics when the shape is contradictory.
+func NewFusedConv(s ConvShape) *FusedConv {
+	s.check()
+	if s.O*s.KH*s.KW*(s.C/s.Groups) > fusedLimit || s.N < 4 || s.N*s.OH*s.OW < 1024 || s.Groups > 1 && !s.depthwise() {
+		return nil
+	}
+	return newFusedConv(s)
+}
+
+func newFusedConv(s ConvShape) *FusedConv {
+	f := &FusedConv{s: s, images: fusedImages(s)}
+	f.chunks = (s.N + f.images - 1) / f.images
+	f.splits = min(f.chunks, fusedSplits)
+	f.out = newMomentParts(s.N, f.images, s.OH*s.OW, s.O)
+	f.in = newMomentParts(s.N, f.images, s.H*s.W, s.C)
+	if f.rows = newDepthPlan(s, f.images); f.rows == nil {
+		f.zero = zeros(max(s.C*s.KW, s.O) + 32)
+		f.window = newWindow(s)
+		f.forward = newForwardPlan(s, f.window, f.images)
+		f.data = newDataPlan(s, f.images)
+		f.weights = newGradPlan(s, f.window, f.images)
+	}
+	f.job.init(f)
+	return f
+}
+
+// fusedImages chooses the images of a chunk: enough pixels for whole tiles, and
+// few enough for an even share among threads.
+func fusedImages(s ConvShape) int {
+	n := 1
+	for n*min(s.OH*s.OW, s.H*s.W) < 256 && 2*n*8 <= s.N {
+		n *= 2
+	}
+	return n
+}
+
+// Shape returns the shape that f was made for.
+func (f *FusedConv) Shape() ConvShape { return f.s }
+
+// Workspace returns how many floats of workspace a pass needs.
+func (f *FusedConv) Workspace() int {
+	return f.packedSize() + max(f.out.size(), f.splits*f.partSize()+f.in.size())
+}
+
+func (f *FusedConv) packedSize() int {
+	if f.rows != nil {
+		return f.rows.packedSize()
+	}
+	return max(f.forward.packedSize(), f.data.packedSize())
+}
+
+func (f *FusedConv) partSize() int {
+	if f.rows != nil {
+		return f.rows.packedSize()
+	}
+	return f.weights.partSize
+}
+
+// chunk returns the first image of a chunk and how many there are.
+func (f *FusedConv) chunk(i int) (first, n int) {
+	return i * f.images, min(f.images, f.s.N-i*f.images)
+}
+
+// inputSize returns the floats that a worker needs for the input of a chunk.
+func (f *FusedConv) inputSize() int {
+	x := f.images * f.s.H * f.s.W * f.s.C
+	switch {
+	case f.rows != nil:
+		return f.rows.x.size()
+	case f.window.size > 0:
+		return x + f.images*f.window.rows*f.window.cols*f.s.C + windowSlack
+	default:
+		return x + windowSlack
+	}
+}
+
+// input returns the elements that the convolution reads for a chunk: those of
+// x, or a copy in buf with the activation applied and the padding added.
+func (f *FusedConv) input(chunk int, x []float32, in *Affine, buf []float32) []float32 {
+	s := f.s
+	first, n := f.chunk(chunk)
+	x = x[first*s.H*s.W*s.C:][:n*s.H*s.W*s.C]
+	if f.rows != nil {
+		g := &f.rows.x
+		g.clear(buf, n)
+		for r := range n * s.H {
+			dst, src := g.row(buf, r/s.H, r%s.H), x[r*s.W*s.C:][:s.W*s.C]
+			if in == nil {
+				copy(dst, src)
+			} else {
+				normApply(dst, src, nil, in.Scale, in.Shift, s.W, s.C, in.Range)
+			}
+		}
+		return buf
+	}
+	if in != nil {
+		normApply(buf, x, nil, in.Scale, in.Shift, n*s.H*s.W, s.C, in.Range)
+		buf, x = buf[len(x):], buf[:len(x):len(x)+windowSlack]
+	}
+	if f.window.size == 0 {
+		if in == nil && f.weights.copySize() > 0 {
+			copy(buf, x)
+			return buf
+		}
+		return x
+	}
+	for i := range n {
+		f.window.copy(i, s, buf, x)
+	}
+	return buf
+}
+
+// momentParts is how the sums over the rows of an activation [N·H·W,C] are
+// split: into parts of a chunk of images that fit the first caches.
+type momentParts struct {
+	c, perChunk int
+	weights     []float64 // rows of every part
+	total       float64
+}
+
+func newMomentParts(n, images, pixels, c int) momentParts {
+	m := momentParts{c: c, total: float64(n * pixels)}
+	step := normRows(c)
+	m.perChunk = (images*pixels + step - 1) / step
+	for i := 0; i < n; i += images {
+		rows := min(images, n-i) * pixels
+		for range m.perChunk {
+			m.weights = append(m.weights, float64(min(step, rows)))
+			rows -= min(step, rows)
+		}
+	}
+	return m
+}
+
+func (m *momentParts) size() int { return 3 * m.c * len(m.weights) }
+
+// part returns the sums of the i-th part of a chunk, and which elements [lo,hi)
+// of the chunk they are of; rows is 0 for parts past the last image.
+func (m *momentParts) part(ws []float32, chunk, i int) (part []float32, lo, hi, rows int) {
+	k := chunk*m.perChunk + i
+	rows = int(m.weights[k])
+	lo = i * normRows(m.c) * m.c
+	return ws[3*k*m.c:][:3*m.c], lo, lo + rows*m.c, rows
+}
+
+func (m *momentParts) columns() int { return (m.c + normColumns - 1) / normColumns }
+
+// fusedJob holds the operands of the call in progress; the closures are made
+// once so that a call allocates nothing.
+type fusedJob struct {
+	f              *FusedConv
+	pool           *Pool
+	y, x, w        []float32
+	in             *Affine
+	mean, variance []float32
+	packed, parts  []float32
+	moments        []float32
+	plan           *tilePlan
+	reverse        bool
+	g              FusedGrad
+
+	packTask, forwardTask, meanTask, gradTask, addTask, writeTask, sumTask func(task, worker int)
+}
+
+func (j *fusedJob) init(f *FusedConv) {
+	j.f = f
+	j.packTask, j.forwardTask, j.meanTask = j.pack, j.forward, j.combine
+	j.gradTask, j.addTask, j.writeTask, j.sumTask = j.grad, j.add, j.write, j.combineSums
+}
+
+func (j *fusedJob) release() {
+	*j = fusedJob{f: j.f, packTask: j.packTask, forwardTask: j.forwardTask, meanTask: j.meanTask,
+		gradTask: j.gradTask, addTask: j.addTask, writeTask: j.writeTask, sumTask: j.sumTask}
+}
+
+func (j *fusedJob) packAll(p *Pool, plan *tilePlan, reverse bool) {
+	j.plan, j.reverse = plan, reverse
+	if plan == nil {
+		p.Run(1, j.packTask)
+	} else {
+		p.Run(len(plan.blocks), j.packTask)
+	}
+}
+
+func (j *fusedJob) pack(task, _ int) {
+	if j.plan == nil {
+		j.f.rows.pack(j.packed, j.w, j.reverse)
+	} else {
+		j.plan.pack(task, j.packed, j.w)
+	}
+}
+
+// Forward computes y = conv(z, w) with z = in(x), or z = x where in is nil, and
+// the mean and biased variance of every channel of y.
+func (f *FusedConv) Forward(p *Pool, y, x, w []float32, in *Affine, mean, variance, ws []float32) {
+	s, j := f.s, &f.job
+	checkLen("y", y, s.N*s.OH*s.OW*s.O)
+	checkLen("x", x, s.N*s.H*s.W*s.C)
+	checkLen("w", w, s.O*(s.C/s.Groups)*s.KH*s.KW)
+	checkLen("workspace", ws, f.packedSize()+f.out.size())
+	j.pool, j.y, j.x, j.w, j.in, j.mean, j.variance = p, y, x, w, in, mean, variance
+	j.packed, j.moments = ws[:f.packedSize()], ws[f.packedSize():]
+	j.packAll(p, f.forward, false)
+	p.Run(f.chunks, j.forwardTask)
+	p.Run(f.out.columns(), j.meanTask)
+	j.release()
+}
+
+func (j *fusedJob) forward(chunk, worker int) {
+	f := j.f
+	s := f.s
+	in := f.input(chunk, j.x, j.in, j.pool.scratch(worker, f.inputSize()))
+	first, n := f.chunk(chunk)
+	y := j.y[first*s.OH*s.OW*s.O:][:n*s.OH*s.OW*s.O]
+	if f.rows != nil {
+		f.rows.forward(y, in, j.packed, n, nil, Unbounded)
+	} else {
+		f.forward.runGroup(chunk, &operands{y: y, x: in, packed: j.packed, zero: f.zero, ep: &Epilogue{}})
+	}
+	for i := range f.out.perChunk {
+		if part, lo, hi, rows := f.out.part(j.moments, chunk, i); rows > 0 {
+			rowMoments(part, y[lo:hi], rows, s.O)
+		}
+	}
+}
+
+func (j *fusedJob) combine(task, _ int) {
+	m := &j.f.out
+	lo := task * normColumns
+	combineMoments(j.mean, j.variance, j.moments, len(m.weights), m.c, lo, min(m.c, lo+normColumns), m.total, func(k int) float64 { return m.weights[k] })
+}

@@ -1,0 +1,210 @@
+package kernel
+
+// FusedGrad is the operands of a backward pass of a [FusedConv].
+//
+// The gradient of the convolution's output y is dy = A·dz' + B·y + D with dz' =
+// dz where Mask lets it pass, or dy = dz where A is nil.
+type FusedGrad struct {
+	DZ, Y   []float32 // [N,OH,OW,O]
+	Mask    NormMask
+	A, B, D []float32 // [O], or nil
+
+	DRes    []float32 // dz', or nil
+	AddDRes bool
+
+	X  []float32 // [N,H,W,C]
+	In *Affine   // the activation of x that the forward pass had
+	W  []float32
+
+	DX    []float32 // the gradient of in(x), or nil
+	AddDX bool
+	DW    []float32 // or nil
+	AddDW bool
+
+	// With SumDX set, for every channel SumDX = Σ dx' and SumDXX = Σ
+	// dx'·(x−Mean)·InvStd, dx' being dx where the activation In lets it pass. Not
+	// together with AddDX.
+	SumDX, SumDXX, Mean, InvStd []float32 // [C]
+}
+
+// Backward computes what g asks for.
+func (f *FusedConv) Backward(p *Pool, g FusedGrad, ws []float32) {
+	s, j := f.s, &f.job
+	checkLen("dz", g.DZ, s.N*s.OH*s.OW*s.O)
+	checkLen("x", g.X, s.N*s.H*s.W*s.C)
+	checkLen("workspace", ws, f.Workspace())
+	if g.SumDX != nil && (g.AddDX || g.DX == nil || g.In == nil) {
+		panic("kernel: sums of an accumulated gradient")
+	}
+	j.pool, j.g, j.w = p, g, g.W
+	j.packed, ws = ws[:f.packedSize()], ws[f.packedSize():]
+	j.parts, j.moments = ws[:f.splits*f.partSize()], ws[f.splits*f.partSize():]
+	if g.DX != nil {
+		checkLen("dx", g.DX, s.N*s.H*s.W*s.C)
+		j.packAll(p, f.data, true)
+	}
+	p.Run(f.splits, j.gradTask)
+	if g.DW != nil {
+		if f.rows == nil {
+			if f.splits > 1 {
+				p.Run(f.weights.addTasks(), j.addTask)
+			}
+			p.Run(f.weights.writeTasks(), j.writeTask)
+		} else {
+			p.Run(1, j.writeTask)
+		}
+	}
+	if g.SumDX != nil {
+		p.Run(f.in.columns(), j.sumTask)
+	}
+	j.release()
+}
+
+// grad takes the chunks of one split through all steps.
+func (j *fusedJob) grad(split, worker int) {
+	f := j.f
+	part := j.parts[split*f.partSize():][:f.partSize()]
+	clear(part)
+	work := 0
+	if f.rows == nil && (f.weights.packX || f.weights.packDY) {
+		work = f.weights.scratch
+	}
+	buf := j.pool.scratch(worker, f.inputSize()+f.gradSize()+work)
+	for c := split * f.chunks / f.splits; c < (split+1)*f.chunks/f.splits; c++ {
+		j.gradChunk(c, part, buf[:f.inputSize()], buf[f.inputSize():][:f.gradSize()], buf[f.inputSize()+f.gradSize():])
+	}
+}
+
+// gradSize returns the floats that a worker needs for the gradient of a chunk's
+// output.
+func (f *FusedConv) gradSize() int {
+	if f.rows != nil {
+		return f.rows.dy.size() + f.s.OW*f.s.O
+	}
+	return f.images * f.s.OH * f.s.OW * f.s.O
+}
+
+func (j *fusedJob) gradChunk(chunk int, part, xbuf, dybuf, scratch []float32) {
+	f, g := j.f, &j.g
+	s := f.s
+	first, n := f.chunk(chunk)
+	dy := j.gradOutput(chunk, dybuf)
+	if g.DW != nil {
+		x := f.input(chunk, g.X, g.In, xbuf)
+		if f.rows != nil {
+			f.rows.gradWeights(part, x, dy, n)
+		} else {
+			t := f.weights.table(chunk)
+			for i := range f.weights.items {
+				it := &f.weights.items[i]
+				if f.weights.depth {
+					f.weights.sumDepth(it, t, part[it.off:], x, dy, f.zero)
+				} else {
+					f.weights.sum(it, t, part[it.off:][:f.weights.itemSize(it)], x, dy, scratch)
+				}
+			}
+		}
+	}
+	if g.DX == nil {
+		return
+	}
+	lo, hi := first*s.H*s.W*s.C, (first+n)*s.H*s.W*s.C
+	dx := g.DX[lo:hi]
+	if f.rows != nil {
+		f.rows.gradData(dx, dy, j.packed, n, g.AddDX)
+	} else {
+		o := operands{y: dx, x: dy, packed: j.packed, zero: f.zero, ep: &Epilogue{}}
+		if g.AddDX {
+			o.res = dx
+		}
+		f.data.runGroup(chunk, &o)
+	}
+	if g.SumDX == nil {
+		return
+	}
+	x := g.X[lo:hi]
+	for i := range f.in.perChunk {
+		if part, lo, hi, rows := f.in.part(j.moments, chunk, i); rows > 0 {
+			m := NormMask{Range: g.In.Range, Scale: g.In.Scale, Shift: g.In.Shift}
+			if m.open() {
+				m = NormMask{}
+			}
+			normGradSums(part[:s.C], part[s.C:2*s.C], dx[lo:hi], x[lo:hi], m, g.Mean, rows, s.C)
+		}
+	}
+}
+
+// gradOutput returns the gradient of the convolution's output for a chunk: a
+// copy in buf, or dz itself.
+func (j *fusedJob) gradOutput(chunk int, buf []float32) []float32 {
+	f, g := j.f, &j.g
+	s := f.s
+	first, n := f.chunk(chunk)
+	lo, hi := first*s.OH*s.OW*s.O, (first+n)*s.OH*s.OW*s.O
+	dz := g.DZ[lo:hi]
+	if f.rows == nil {
+		if g.A == nil {
+			return dz
+		}
+		j.gradNorm(buf, lo, hi)
+		return buf
+	}
+	d := &f.rows.dy
+	row := buf[d.size():][:s.OW*s.O]
+	d.clear(buf, n)
+	for r := range n * s.OH {
+		dst, at := d.row(buf, r/s.OH, r%s.OH), lo+r*s.OW*s.O
+		src := g.DZ[at:][:s.OW*s.O]
+		if g.A != nil {
+			out := row
+			if d.stepC == 1 {
+				out = dst
+			}
+			j.gradNorm(out, at, at+s.OW*s.O)
+			src = out
+		}
+		if d.stepC > 1 {
+			d.spread(dst, src)
+		} else if g.A == nil {
+			copy(dst, src)
+		}
+	}
+	return buf
+}
+
+// gradNorm computes the gradient of the elements [lo,hi) of the convolution's
+// output.
+func (j *fusedJob) gradNorm(dst []float32, lo, hi int) {
+	g := &j.g
+	m := g.Mask
+	if m.Y != nil {
+		m.Y = m.Y[lo:hi]
+	}
+	var res []float32
+	if g.DRes != nil {
+		res = g.DRes[lo:hi]
+	}
+	c := j.f.s.O
+	normGradApply(dst[:hi-lo], res, g.DZ[lo:hi], g.Y[lo:hi], m, g.A, g.B, g.D, (hi-lo)/c, c, false, g.AddDRes)
+}
+
+func (j *fusedJob) add(task, _ int) { j.f.weights.addParts(task, j.parts, j.f.splits) }
+
+func (j *fusedJob) write(task, _ int) {
+	f := j.f
+	if f.rows == nil {
+		f.weights.write(task, j.g.DW, j.parts, j.g.AddDW)
+		return
+	}
+	n := f.partSize()
+	for i := 1; i < f.splits; i++ {
+		Add(j.parts[:n], j.parts[:n], j.parts[i*n:][:n])
+	}
+	f.rows.write(j.g.DW, j.parts, j.g.AddDW)
+}
+
+func (j *fusedJob) combineSums(task, _ int) {
+	m := &j.f.in
+	lo := task * normColumns
+	combineGradSums(j.g.SumDX, j.g.SumDXX, j.moments, len(m.weights), m.c, lo, min(m.c, lo+normColumns), j.g.InvStd)
+}
