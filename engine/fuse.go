@@ -1,13 +1,14 @@
 package engine
 
 import (
+	"maps"
 	"math"
 
 	"github.com/onnxprune/onnxprune/op"
 )
 
 // fuse joins calls that run faster as one: in training BatchNormalization with a
-// following Add, Relu or Clip; in inference Conv with BatchNormalization, Add, Relu
+// following Add, Relu or Clip, and with the Conv before it; in inference Conv with BatchNormalization, Add, Relu
 // or Clip.
 func (c *compiler) fuse() {
 	users := map[*value][]*inst{}
@@ -45,6 +46,7 @@ func (c *compiler) fuse() {
 		}
 	}
 	c.insts = insts
+	c.deferNorms()
 	for _, i := range c.insts {
 		for _, o := range i.out {
 			if o != nil {
@@ -108,7 +110,7 @@ func (f *fuser) replace(fused *inst, parts ...*inst) {
 	}
 }
 
-func (f *fuser) make(name string, title string, attrs op.Attrs, in []*value, out *value) *inst {
+func (f *fuser) make(name string, title string, attrs op.Attrs, in []*value, out ...*value) *inst {
 	d := op.Lookup("onnxprune", name)
 	if d == nil {
 		return nil
@@ -121,7 +123,7 @@ func (f *fuser) make(name string, title string, attrs op.Attrs, in []*value, out
 	if err != nil {
 		return nil
 	}
-	return &inst{title: title, def: d, op: o, in: in, out: []*value{out}, attrs: attrs, opset: n.Opset}
+	return &inst{title: title, def: d, op: o, in: in, out: out, attrs: attrs, opset: n.Opset}
 }
 
 func (f *fuser) norm(bn *inst) {
@@ -144,8 +146,52 @@ func (f *fuser) norm(bn *inst) {
 			attrs[name] = a
 		}
 	}
+	if conv := f.producer(bn); conv != nil {
+		maps.Copy(attrs, conv.attrs)
+		both := append([]*value{conv.in[0], conv.in[1]}, in[1:]...)
+		if fused := f.make("ConvNormAct", conv.title, attrs, both, out, conv.out[0]); fused != nil {
+			f.replace(fused, append([]*inst{conv}, parts...)...)
+		}
+		return
+	}
 	if fused := f.make("NormAct", bn.title, attrs, in, out); fused != nil {
 		f.replace(fused, parts...)
+	}
+}
+
+// producer returns the convolution before a BatchNormalization, if nothing else
+// reads it and both run faster as one.
+func (f *fuser) producer(bn *inst) *inst {
+	y := bn.in[0]
+	conv := y.product
+	if conv == nil || conv.dead || conv.def == nil || conv.def.Domain != "" || conv.def.Name != "Conv" || f.next(y, "BatchNormalization") != bn {
+		return nil
+	}
+	if !op.Fusable(conv.op, tensors(conv.in)) {
+		return nil
+	}
+	return conv
+}
+
+// deferNorms lets convolutions normalise what they read, where the one before is
+// read by nothing else.
+func (c *compiler) deferNorms() {
+	readers := map[*value][]*inst{}
+	for _, i := range c.insts {
+		for _, v := range i.in {
+			if v != nil {
+				readers[v] = append(readers[v], i)
+			}
+		}
+	}
+	for _, i := range c.insts {
+		if i.def == nil || i.def.Domain != "onnxprune" || i.def.Name != "ConvNormAct" || len(i.in) > 6 && i.in[6] != nil {
+			continue
+		}
+		z := i.out[0]
+		if r := readers[z]; len(r) == 1 && r[0].in[0] == z && !z.final && op.Defer(i.op, r[0].op) {
+			i.out = i.out[:1]
+		}
 	}
 }
 

@@ -117,9 +117,27 @@ func (f *batchNorm) Forward(c *Context, in, out []*Tensor) error {
 	}
 	x, ch := in[0], in[0].Shape[1]
 	rows := x.Size() / ch
+	batch := f.batch(c) && rows > 0
+	if batch {
+		kernel.BatchNormStats(c.pool(), f.mean, f.invstd, x.F, rows, ch, c.scratch(kernel.BatchNormWorkspace(rows, ch)))
+	}
+	f.settle(c, in, out, batch, rows)
+	if rows == 0 {
+		return nil
+	}
+	var residual []float32
+	if r := f.residual(in); r != nil {
+		residual = r.F
+	}
+	kernel.BatchNormApply(c.pool(), out[0].F, x.F, f.scale, f.shift, residual, f.act, rows, ch)
+	return nil
+}
+
+// settle computes scale and shift of the pass, from the mean and the variance
+// of the batch, which it finds in mean and invstd, or from the running ones.
+func (f *batchNorm) settle(c *Context, in, out []*Tensor, batch bool, rows int) {
 	variance := f.invstd
-	if f.batch(c) && rows > 0 {
-		kernel.BatchNormStats(c.pool(), f.mean, variance, x.F, rows, ch, c.scratch(kernel.BatchNormWorkspace(rows, ch)))
+	if batch {
 		f.running(c, in, out, variance, rows)
 	} else {
 		copy(f.mean, in[3].F)
@@ -135,15 +153,6 @@ func (f *batchNorm) Forward(c *Context, in, out []*Tensor) error {
 		f.scale[k] = float32(s)
 		f.shift[k] = float32(float64(in[2].F[k]) - float64(f.mean[k])*s)
 	}
-	if rows == 0 {
-		return nil
-	}
-	var residual []float32
-	if r := f.residual(in); r != nil {
-		residual = r.F
-	}
-	kernel.BatchNormApply(c.pool(), out[0].F, x.F, f.scale, f.shift, residual, f.act, rows, ch)
-	return nil
 }
 
 // running moves the running statistics towards those of the batch. Training
@@ -218,9 +227,20 @@ func (f *batchNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 		}
 		return nil
 	}
+	f.slopes(a, b, d, db, ds, in[1].F, batch, rows)
+	var r []float32
+	if dres != nil {
+		r = dres.F
+	}
+	kernel.BatchNormGradApply(c.pool(), dx.F, r, dy, x.F, mask, a, b, d, dx.Acc, dres != nil && dres.Acc, rows, ch)
+	return nil
+}
+
+// slopes computes a, b and d [C] of dx = a·dy' + b·x + d from the sums db and ds.
+func (f *batchNorm) slopes(a, b, d, db, ds, scale []float32, batch bool, rows int) {
 	n := float64(rows)
 	for k := range a {
-		s := float64(in[1].F[k]) * float64(f.invstd[k])
+		s := float64(scale[k]) * float64(f.invstd[k])
 		a[k], b[k], d[k] = float32(s), 0, 0
 		if batch {
 			slope := -s * float64(f.invstd[k]) * float64(ds[k]) / n
@@ -228,12 +248,6 @@ func (f *batchNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 			d[k] = float32(-s*float64(db[k])/n - slope*float64(f.mean[k]))
 		}
 	}
-	var r []float32
-	if dres != nil {
-		r = dres.F
-	}
-	kernel.BatchNormGradApply(c.pool(), dx.F, r, dy, x.F, mask, a, b, d, dx.Acc, dres != nil && dres.Acc, rows, ch)
-	return nil
 }
 
 // deliver writes or adds a gradient that was computed aside.

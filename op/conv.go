@@ -123,23 +123,32 @@ func (f *convForm) Infer(in []*Tensor) ([]*Tensor, error) {
 }
 
 func (f *convForm) Prepare(in, out []*Tensor, training bool) (int, error) {
-	ax, err := f.geometry(in)
+	s, err := f.shape(in)
 	if err != nil {
 		return 0, err
 	}
 	if err := wantInner(0, in[0]); err != nil {
 		return 0, err
 	}
+	f.k = kernel.NewConv(s)
+	return f.k.Workspace(), nil
+}
+
+// shape describes the convolution to the kernels.
+func (f *convForm) shape(in []*Tensor) (kernel.ConvShape, error) {
+	ax, err := f.geometry(in)
+	if err != nil {
+		return kernel.ConvShape{}, err
+	}
 	if in[0].Size() == 0 {
-		return 0, fmt.Errorf("input has shape %s, wants at least one element", ShapeString(in[0].Shape))
+		return kernel.ConvShape{}, fmt.Errorf("input has shape %s, wants at least one element", ShapeString(in[0].Shape))
 	}
 	h, w := plane(ax)
-	f.k = kernel.NewConv(kernel.ConvShape{
+	return kernel.ConvShape{
 		N: in[0].Shape[0], C: in[0].Shape[1], O: in[1].Shape[0], Groups: f.group,
 		H: h.in, KH: h.kernel, OH: h.out, StrideH: h.stride, DilH: h.dil, PadTop: h.begin,
 		W: w.in, KW: w.kernel, OW: w.out, StrideW: w.stride, DilW: w.dil, PadLeft: w.begin,
-	})
-	return f.k.Workspace(), nil
+	}, nil
 }
 
 func (f *convForm) Layouts(in []*Tensor) (want, out []Layout) {

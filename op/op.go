@@ -127,6 +127,8 @@ type Def struct {
 	// State are the inputs that training changes without a gradient (running
 	// statistics).
 	State []int
+	// Kept are the outputs that only Backward reads. No gradient flows into them.
+	Kept []int
 	// Reference computes the operator naively in float64, for the tests.
 	Reference func(n Node, in []*Array) []*Array
 	// Cases are the inputs that the driver test runs.

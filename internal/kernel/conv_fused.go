@@ -37,18 +37,16 @@ const fusedLimit = 96 << 10
 // depend on the number of threads.
 const fusedSplits = 16
 
-// NewFusedConv precomputes the tables for a shape. It returns nil where the
-// passes of [Conv] and of the normalisations one after the other are the better
-// way. It panics when the shape is contradictory.
-func NewFusedConv(s ConvShape) *FusedConv {
-	s.check()
-	if s.O*s.KH*s.KW*(s.C/s.Groups) > fusedLimit || s.N < 4 || s.N*s.OH*s.OW < 1024 || s.Groups > 1 && !s.depthwise() {
-		return nil
-	}
-	return newFusedConv(s)
+// Fusable reports whether a [FusedConv] is the better way for a shape, and not
+// the passes of [Conv] and of the normalisations one after the other.
+func (s ConvShape) Fusable() bool {
+	return s.O*s.KH*s.KW*(s.C/s.Groups) <= fusedLimit && s.N >= 8 && s.N*s.OH*s.OW >= 1024 && (s.Groups == 1 || s.depthwise())
 }
 
-func newFusedConv(s ConvShape) *FusedConv {
+// NewFusedConv precomputes the tables for a shape. It panics when the shape is
+// contradictory.
+func NewFusedConv(s ConvShape) *FusedConv {
+	s.check()
 	f := &FusedConv{s: s, images: fusedImages(s)}
 	f.chunks = (s.N + f.images - 1) / f.images
 	f.splits = min(f.chunks, fusedSplits)
@@ -65,11 +63,14 @@ func newFusedConv(s ConvShape) *FusedConv {
 	return f
 }
 
+// fusedChunk bounds the activations of a chunk of several images, in floats.
+const fusedChunk = 128 << 10
+
 // fusedImages chooses the images of a chunk: enough pixels for whole tiles, and
-// few enough for an even share among threads.
+// few enough for the cache and for an even share among threads.
 func fusedImages(s ConvShape) int {
 	n := 1
-	for n*min(s.OH*s.OW, s.H*s.W) < 256 && 2*n*8 <= s.N {
+	for n < 8 && 2*n*8 <= s.N && 2*n*(s.H*s.W*s.C+s.OH*s.OW*s.O) <= fusedChunk {
 		n *= 2
 	}
 	return n

@@ -20,6 +20,7 @@ var fusedShapes = []ConvShape{
 	grouped(shape(3, 9, 11, 50, 50, 3, 2, 1), 50),
 	grouped(shape(2, 8, 8, 7, 7, 3, 1, 0), 7),
 	grouped(shape(2, 9, 9, 20, 20, 5, 1, 2), 20),
+	grouped(shape(2, 9, 9, 20, 40, 3, 1, 1), 4),
 	{N: 3, H: 9, W: 8, C: 18, O: 18, KH: 3, KW: 3, OH: 4, OW: 8, StrideH: 2, StrideW: 1, PadTop: 0, PadLeft: 2, DilH: 1, DilW: 1, Groups: 18},
 	{N: 3, H: 8, W: 8, C: 19, O: 19, KH: 3, KW: 3, OH: 6, OW: 4, StrideH: 1, StrideW: 2, PadTop: 0, PadLeft: 1, DilH: 1, DilW: 1, Groups: 19},
 }
@@ -71,7 +72,7 @@ func testFusedConv(t *testing.T, p *Pool, s ConvShape, mode int) {
 	c.Forward(p, y, z, w, Epilogue{}, cws)
 	BatchNormStats(p, mean, variance, y, ny, s.O, nws)
 
-	f := newFusedConv(s)
+	f := NewFusedConv(s)
 	ws := newGuarded(f.Workspace(), 3)
 	fy, fmean, fvar := newGuarded(len(y), 1), newGuarded(s.O, 2), newGuarded(s.O, 4)
 	f.Forward(p, fy.v, x, w, in, fmean.v, fvar.v, ws.v)
@@ -139,7 +140,7 @@ func TestFusedConvThreads(t *testing.T) {
 			var ref []float32
 			for _, threads := range []int{1, 2, 3, 8} {
 				p := NewPool(threads)
-				f := newFusedConv(s)
+				f := NewFusedConv(s)
 				ws := make([]float32, f.Workspace())
 				all := make([]float32, len(dz)+2*s.O+len(x)+len(w)+2*s.C)
 				next := all

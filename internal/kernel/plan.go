@@ -89,6 +89,10 @@ func groupImages(n, pixels int) int {
 // heights.
 const unitPixels = 480
 
+// splitImages is how many images a group must have for the classes of
+// splitClasses to fill tiles.
+const splitImages = 4
+
 // newTilePlan lays out the phases. A positive group fixes how many images share
 // a pixel table.
 func newTilePlan(images, group, cin, inImage, outImage int, specs []phaseSpec, depth bool) *tilePlan {
@@ -98,7 +102,7 @@ func newTilePlan(images, group, cin, inImage, outImage int, specs []phaseSpec, d
 		pixels += len(sp.out)
 	}
 	g := groupImages(images, pixels)
-	if images >= 8 && !depth {
+	if images >= 8 && !depth && (group == 0 || group >= splitImages) {
 		if split := splitClasses(specs); split != nil {
 			specs, g = split, max(g, 8)
 		}
