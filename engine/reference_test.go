@@ -298,8 +298,23 @@ func TestGraphsAgainstReference(t *testing.T) {
 			b.Output(y, -1, 6)
 			return [][]int{{6}}
 		},
+		"decoder": func(b *onnxtest.Builder) [][]int {
+			x := b.Input("x", -1, 2, 6, 6)
+			y := b.ConvBlock(x, "stem", 2, 8, 3, 2)
+			skip := y
+			y = b.ConvBlock(y, "down", 8, 6, 3, 2)
+			y = b.Node("ConvTranspose", "up", []string{y, b.Weight("up.w", 0.5, 6, 4, 2, 2), b.Weight("up.b", 0.1, 4)}, "strides", []int64{2, 2})
+			y = b.Node("Resize", "rs", []string{y, "", "", b.Ints("rs.s", 2, 4, 3, 3)}, "mode", "linear", "coordinate_transformation_mode", "half_pixel")
+			y = b.Node("Concat", "cat", []string{y, skip}, "axis", 1)
+			y = b.Node("InstanceNormalization", "in", []string{y, b.Uniform("in.s", 0.5, 1.5, 12), b.Weight("in.b", 0.2, 12)})
+			y = b.Node("DepthToSpace", "d2s", []string{y}, "blocksize", 2)
+			y = b.Node("Resize", "rc", []string{y, "", b.Floats("rc.s", []float32{1, 1, 1.5, 0.5}, 4)}, "mode", "cubic")
+			y = b.Node("Elu", "act", []string{y})
+			head(b, y, 3, 3)
+			return [][]int{{2, 6, 6}}
+		},
 	}
-	for _, name := range []string{"mlp", "resnet", "branches", "excite", "shuffle", "shared weights"} {
+	for _, name := range []string{"mlp", "resnet", "branches", "excite", "shuffle", "shared weights", "decoder"} {
 		t.Run(name, func(t *testing.T) {
 			b := onnxtest.New(14, 11)
 			shapes := cases[name](b)

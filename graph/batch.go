@@ -24,8 +24,8 @@ func (g *Graph) FixedBatch() int {
 }
 
 // FreeBatch returns a graph that computes the same as g at the file's own batch
-// size and runs at any other: Reshape targets that carry the batch size as a
-// number follow it, and constants that stand beside batch values in a Concat
+// size and runs at any other: Reshape targets and Resize sizes that carry the batch
+// size as a number follow it, and constants that stand beside batch values in a Concat
 // are repeated. g is not changed; a graph that needs nothing is returned as it
 // is. The error lists the nodes that stay bound to the file's batch.
 func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
@@ -117,6 +117,8 @@ func (g *Graph) releaseNode(n *Node, ref, s *Shapes, base int) []*Node {
 		g.releaseReshape(n, ref, s, base)
 	case "Concat":
 		return g.releaseConcat(n, ref, s)
+	case "Resize":
+		return g.releaseResize(n, ref, s)
 	}
 	return nil
 }

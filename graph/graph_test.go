@@ -137,6 +137,17 @@ func TestFreeBatch(t *testing.T) {
 			b.Node("Concat", "y", []string{b.Weight("cls", 1, 1, 1, 8), "x"}, "axis", 1)
 			b.Output("y", 1, 6, 8)
 		}, "y", []int{7, 6, 8}},
+		{"resize to sizes", func(b *onnxtest.Builder) {
+			b.Input("x", 1, 3, 4, 4)
+			b.Node("Resize", "y", []string{"x", "", "", b.Ints("s", 1, 3, 8, 6)})
+			b.Output("y", 1, 3, 8, 6)
+		}, "y", []int{7, 3, 8, 6}},
+		{"resize after a transposition", func(b *onnxtest.Builder) {
+			b.Input("x", 2, 3, 4)
+			b.Node("Transpose", "t", []string{"x"}, "perm", []int64{1, 0, 2})
+			b.Node("Resize", "y", []string{"t", "", "", b.Ints("s", 6, 2, 4)})
+			b.Output("y", 6, 2, 4)
+		}, "y", []int{6, 7, 4}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
