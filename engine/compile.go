@@ -57,6 +57,10 @@ type compiler struct {
 // trained initializer and the outputs must have a gradient; the error lists
 // all that have none. Without, it lists all nodes that cannot be run.
 func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
+	g, err := g.TakeBranches(graph.Binding{Batch: max(1, g.FixedBatch()), Dims: opt.Dims}, graph.Binding{Batch: opt.Batch, Dims: opt.Dims})
+	if err != nil {
+		return nil, err
+	}
 	free, err := g.FreeBatch(opt.Dims)
 	if err != nil {
 		if own := g.FixedBatch(); own > 0 && own != opt.Batch {
@@ -108,6 +112,11 @@ func (c *compiler) runnable() error {
 	for _, n := range c.shapes.Unknown {
 		switch {
 		case !needed[n.Index]:
+		case n.Domain == "" && n.Type == "If" && len(n.In) == 1 && n.In[0] != nil:
+			if c.shapes.Of[n.In[0].Index] == nil {
+				continue // a node before it is the reason
+			}
+			errs = append(errs, fmt.Errorf("%s: %s: the condition depends on data, only an If with a constant one can be run", c.g.Name, n))
 		case n.Def == nil:
 			errs = append(errs, fmt.Errorf("%s: %s: the operator is not supported", c.g.Name, n))
 		default:

@@ -33,7 +33,7 @@ var constantLoss = []string{"light_squeezenet"}
 // refused are the models of ../shared/zoo that cannot run, with a piece of the
 // reason given.
 var refused = map[string]string{
-	"silero_vad_16k": `(If): the operator is not supported`, // the condition is an input; the branches hold LSTMs
+	"silero_vad_16k": `(LSTM): the operator is not supported`,
 }
 
 // outside are the models of ../shared/zoo that ONNX Runtime does not load.

@@ -75,11 +75,12 @@ func declared(g *graph.Graph, dims map[string]int) error {
 	return errors.Join(errs...)
 }
 
-// unsupported names every node whose operator is not known.
+// unsupported names every node whose operator is not known. Whether an If can be run is
+// known only when the plan is made.
 func unsupported(g *graph.Graph) error {
 	var errs []error
 	for _, n := range g.Nodes {
-		if n.Def == nil {
+		if n.Def == nil && n.Operator() != "If" {
 			errs = append(errs, fmt.Errorf("%s: %s: the operator is not supported", g.Name, n))
 		}
 	}
