@@ -27,7 +27,17 @@ type channels struct {
 	captured map[*Node][]*Value
 	// sparse names initializers in sparse form, which are not cut.
 	sparse map[string]bool
+	// room is the number of positions that may still be looked at.
+	room int
 }
+
+// positionLimit is the number of positions of axes that an analysis looks at in a model
+// without initializers, and maxAxis the longest axis of a value whose positions are
+// told apart. No network comes near; a hostile file must not fill the memory.
+const (
+	positionLimit = 1 << 25
+	maxAxis       = 1 << 22
+)
 
 type axisKey struct{ value, axis int }
 
@@ -44,7 +54,11 @@ func (g *Graph) analyse(s *Shapes, stay map[*Node]string) *channels {
 			c.sparse[t.GetValues().GetName()] = true
 		}
 	}
+	c.room = positionLimit
 	for _, v := range g.Values {
+		if v.FromInit {
+			c.room += 8 * v.Init.Size()
+		}
 		for _, u := range v.Uses {
 			if u.Input < 0 {
 				c.captured[u.Node] = append(c.captured[u.Node], v)
@@ -149,7 +163,11 @@ func (c *channels) node(n *Node, stay string) appliedRule {
 		if _, ok := o.(op.ShapeReader); ok || c.shapeArithmetic(n) {
 			return appliedRule{}
 		}
-		rule, ruled = op.Couplings(o, in, out)
+		out = c.results(n, o, in, out)
+		if rule, ruled = op.Couplings(o, in, out); ruled && !c.fits(rule, in, out) {
+			ruled = false
+			why = &reason{n, "has axes that are too long to follow"}
+		}
 	}
 	if !ruled {
 		for _, v := range slices.Concat(n.In, c.captured[n]) {
@@ -211,6 +229,53 @@ func (c *channels) node(n *Node, stay string) appliedRule {
 		}
 	}
 	return appliedRule{n, rule}
+}
+
+// results are the types and shapes of all results of a node, also of those that the
+// file leaves out.
+func (c *channels) results(n *Node, o op.Op, in, out []*op.Tensor) []*op.Tensor {
+	if !slices.Contains(out, nil) && len(out) > 0 {
+		return out
+	}
+	all, err := o.Infer(in)
+	if err != nil {
+		return out
+	}
+	return all
+}
+
+// fits reports whether the positions that a rule names are few enough to look at, and
+// takes them off what is left.
+func (c *channels) fits(rule []op.Coupling, in, out []*op.Tensor) bool {
+	total := 0
+	for _, k := range rule {
+		for _, s := range k.Sides {
+			n := 1
+			for _, f := range s.Of {
+				d := f.Length
+				if f.Hidden == 0 && !f.Fixed {
+					ts, i := in, f.Tensor
+					if i < 0 {
+						ts, i = out, ^i
+					}
+					if i >= len(ts) || ts[i] == nil || f.Axis >= ts[i].Rank() {
+						return false
+					}
+					d = ts[i].Shape[f.Axis]
+				}
+				if d > maxAxis || n > maxAxis/max(1, d) {
+					return false
+				}
+				n *= d
+			}
+			total += n + len(s.At)
+		}
+	}
+	if total > c.room {
+		return false
+	}
+	c.room -= total
+	return true
 }
 
 // origin is the initializer that v holds, perhaps moved; nil if it is none.
@@ -291,7 +356,10 @@ func (c *channels) freezeValue(v *Value, why *reason) {
 	if t == nil {
 		return
 	}
-	for a := range t.Shape {
+	for a, n := range t.Shape {
+		if n > maxAxis || !c.known(v, a) && !v.source() {
+			continue // no rule reads it, or it has nothing that could go
+		}
 		if v.source() && !c.known(v, a) {
 			// Later nodes must find it frozen.
 			f := c.frozen(why)
@@ -321,10 +389,10 @@ func (c *channels) direct(r appliedRule) {
 				if f.Hidden > 0 || f.Fixed || f.Tensor >= 0 {
 					continue
 				}
-				v := r.node.Out[^f.Tensor]
-				if v == nil {
+				if ^f.Tensor >= len(r.node.Out) || r.node.Out[^f.Tensor] == nil {
 					continue
 				}
+				v := r.node.Out[^f.Tensor]
 				if !c.constant[v.Index] || c.produces[axisKey{v.Index, f.Axis}] {
 					compute = true
 				}
@@ -356,10 +424,14 @@ type ruleInForce struct {
 
 // value returns the value that a factor is an axis of.
 func (r *ruleInForce) value(f op.Factor) *Value {
-	if f.Tensor >= 0 {
-		return r.n.In[f.Tensor]
+	vs, i := r.n.In, f.Tensor
+	if i < 0 {
+		vs, i = r.n.Out, ^i
 	}
-	return r.n.Out[^f.Tensor]
+	if i >= len(vs) {
+		return nil
+	}
+	return vs[i]
 }
 
 // fresh reports whether f is an output axis that nothing was said of.

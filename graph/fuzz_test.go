@@ -46,6 +46,23 @@ func FuzzGraph(f *testing.F) {
 		if free, err := g.FreeBatch(nil); err == nil {
 			free.Infer(Binding{Batch: 3})
 		}
+		if gs, err := g.Groups(nil); err == nil {
+			r := gs.NewRemoval()
+			for k := range gs.Groups {
+				if !r.Empties(k, 0) {
+					r.Set(k, 0, true)
+				}
+			}
+			if p, err := gs.Plan(r.Removed()); err == nil {
+				c, err := m.Clone()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := p.Apply(c); err == nil {
+					New(c, "cut.onnx")
+				}
+			}
+		}
 		masks := map[string][]bool{}
 		for _, w := range g.Weights() {
 			masks[w.Value.Name] = make([]bool, w.Value.Init.Size())

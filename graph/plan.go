@@ -267,12 +267,13 @@ func (p *Plan) ask(n *Node, old, s *Shapes) (op.Change, error) {
 	if !ok || !lost {
 		return op.Change{}, nil
 	}
-	cut := &op.Cut{In: old.Args(n.In), Out: old.Args(n.Out), New: s.Args(n.In), Gone: func(r op.AxisRef) []bool {
+	out := p.gs.channels.results(n, old.Ops[n.Index], old.Args(n.In), old.Args(n.Out))
+	cut := &op.Cut{In: old.Args(n.In), Out: out, New: s.Args(n.In), Gone: func(r op.AxisRef) []bool {
 		if r.Tensor >= 0 {
 			return p.Gone(n.In[r.Tensor], r.Axis)
 		}
-		if v := n.Out[^r.Tensor]; v != nil {
-			return p.Gone(v, r.Axis)
+		if k := ^r.Tensor; k < len(n.Out) && n.Out[k] != nil {
+			return p.Gone(n.Out[k], r.Axis)
 		}
 		return nil
 	}}
