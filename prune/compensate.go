@@ -17,8 +17,10 @@ type Compensation struct {
 
 // Compensate adds what the removed channels contributed in the mean to what reads them:
 // Δ[o] = Σ_c Σ_taps w[o,c,·]·E[x_c] goes to the bias of the Conv or Gemm, or where it has
-// none comes off the running mean of the BatchNormalization behind it. E[x_c] follows
-// from the model's normalisations; channels of which it is not known stay as they are.
+// none comes off the running mean of the BatchNormalization behind it, whose running
+// variance loses Σ_c Σ_taps w[o,c,·]²·Var[x_c], down to a tenth: what the removed channels
+// gave if they were independent. E[x_c] and Var[x_c] follow from the model's
+// normalisations; channels of which they are not known stay as they are.
 // A channel that is constant is replaced exactly, but for zero padding at the borders.
 func (u *Units) Compensate(g *graph.Graph, state *engine.State) Compensation {
 	k := channelMoments(g, u.Groups.Shapes, state)
@@ -46,6 +48,10 @@ func (u *Units) Compensate(g *graph.Graph, state *engine.State) Compensation {
 		} else if v := meanBehind(g, n, len(delta)); v != nil && state.Tensor(v.Name) != nil {
 			u.shift(v.Name, state, delta, -1)
 			c.Norms = append(c.Norms, v.Name)
+			if v := statistic(n.Out[0].Uses[0].Node, 4, len(delta)); v != nil && state.Tensor(v.Name) != nil {
+				u.shrink(v.Name, state, contribution(w, n, squares(u.Values(w.Name, state)), gone, x.variance))
+				c.Norms = append(c.Norms, v.Name)
+			}
 		}
 	}
 	return c
@@ -111,10 +117,19 @@ func meanBehind(g *graph.Graph, n *graph.Node, channels int) *graph.Value {
 		return nil
 	}
 	bn := y.Uses[0].Node
-	if bn.Domain != "" || bn.Type != "BatchNormalization" || len(bn.In) < 5 || bn.In[3] == nil {
+	if bn.Domain != "" || bn.Type != "BatchNormalization" {
 		return nil
 	}
-	v := bn.In[3].Source(false)
+	return statistic(bn, 3, channels)
+}
+
+// statistic is an input of a BatchNormalization as an initializer that nothing else
+// reads.
+func statistic(bn *graph.Node, input, channels int) *graph.Value {
+	if len(bn.In) <= input || bn.In[input] == nil {
+		return nil
+	}
+	v := bn.In[input].Source(false)
 	if v == nil || len(v.Uses) != 1 || v.Init.Size() != channels {
 		return nil
 	}
@@ -127,4 +142,20 @@ func (u *Units) shift(name string, state *engine.State, delta []float64, sign fl
 	for i, d := range delta {
 		t[i] += float32(sign * d)
 	}
+}
+
+// shrink takes variances off a tensor, of which a tenth stays at least.
+func (u *Units) shrink(name string, state *engine.State, off []float64) {
+	t := u.Values(name, state)
+	for i, d := range off {
+		t[i] = max(t[i]/10, t[i]-float32(d))
+	}
+}
+
+func squares(v []float32) []float32 {
+	s := make([]float32, len(v))
+	for i, x := range v {
+		s[i] = x * x
+	}
+	return s
 }
