@@ -30,6 +30,8 @@ func init() {
 		Cases: append(poolCases(),
 			Case{Name: "include-pad", In: []Arg{Rand(1, 3, 7, 5)}, Attrs: with(Attrs{"kernel_shape": IntsAttr(3, 2),
 				"strides": IntsAttr(2, 1), "pads": IntsAttr(1, 0, 2, 1)})},
+			Case{Name: "include-padding-only", In: []Arg{Rand(1, 3, 3, 2)}, Attrs: with(Attrs{"kernel_shape": IntsAttr(9, 8),
+				"pads": IntsAttr(7, 4, 3, 6), "strides": IntsAttr(2, 1)})},
 			Case{Name: "include-pad-ceil", In: []Arg{Rand(2, 3, 6, 5)}, Attrs: with(Attrs{"kernel_shape": IntsAttr(3, 3),
 				"strides": IntsAttr(2, 2), "pads": IntsAttr(1, 0, 0, 1), "ceil_mode": IntAttr(1)})},
 			Case{Name: "include-pad-same", In: []Arg{Rand(1, 3, 7, 5)}, Attrs: with(Attrs{"kernel_shape": IntsAttr(3, 2),
@@ -66,13 +68,14 @@ func (f *averagePool) Prepare(in, out []*Tensor, training bool) (int, error) {
 		return 0, err
 	}
 	h, w := plane(ax)
-	if !f.countPad || !h.overhangs() && !w.overhangs() {
+	taps := f.shape.KH * f.shape.KW
+	if !f.countPad || !h.overhangs() && !w.overhangs() && taps == h.kernel*w.kernel {
 		return 0, nil
 	}
 	f.factor = make([]float32, 0, h.out*w.out)
 	for i := range h.out {
 		for j := range w.out {
-			f.factor = append(f.factor, float32(h.kernel*w.kernel)/float32(h.padded(i)*w.padded(j)))
+			f.factor = append(f.factor, float32(taps)/float32(h.padded(i)*w.padded(j)))
 		}
 	}
 	return out[0].Size(), nil

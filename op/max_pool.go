@@ -41,6 +41,8 @@ func poolCases() []Case {
 		{Name: "valid", In: []Arg{Rand(1, 3, 5, 7)}, Attrs: Attrs{"kernel_shape": k, "strides": IntsAttr(2, 2), "auto_pad": StringAttr("VALID")}},
 		{Name: "dilations", Opset: 19, In: []Arg{Rand(1, 3, 8, 7)}, Attrs: Attrs{"kernel_shape": k, "dilations": IntsAttr(2, 3), "pads": IntsAttr(1, 1, 1, 1)}},
 		{Name: "1d", Opset: 22, In: []Arg{Rand(2, 3, 11)}, Attrs: Attrs{"kernel_shape": IntsAttr(3), "strides": IntsAttr(2), "pads": IntsAttr(1, 0)}},
+		{Name: "dilated point", Opset: 19, In: []Arg{Rand(2, 3, 3, 4)}, Attrs: Attrs{"kernel_shape": IntsAttr(3, 3), "dilations": IntsAttr(2, 2), "pads": IntsAttr(1, 1, 1, 1)}},
+		{Name: "padding only", In: []Arg{Rand(1, 3, 3, 2)}, Attrs: Attrs{"kernel_shape": IntsAttr(9, 8), "pads": IntsAttr(7, 4, 3, 6), "strides": IntsAttr(2, 1)}},
 		{Name: "wide", In: []Arg{Rand(1, 37, 6, 5)}, Attrs: Attrs{"kernel_shape": IntsAttr(3, 3), "strides": IntsAttr(2, 2), "pads": IntsAttr(1, 1, 1, 1)}},
 	}
 }
@@ -102,6 +104,7 @@ func (f *poolForm) prepare(in []*Tensor) ([]axisWindow, error) {
 		return nil, err
 	}
 	h, w := plane(ax)
+	h, w = h.cropped(), w.cropped()
 	f.shape = kernel.PoolShape{
 		N: in[0].Shape[0], C: in[0].Shape[1],
 		H: h.in, KH: h.kernel, OH: h.out, StrideH: h.stride, DilH: h.dil, PadTop: h.begin,

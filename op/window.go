@@ -21,6 +21,17 @@ type axisWindow struct {
 // extent is the distance from the first to one past the last tap.
 func (a axisWindow) extent() int { return (a.kernel-1)*a.dil + 1 }
 
+// cropped drops the taps that lie in the padding at every position, of which a file may
+// ask for any number.
+func (a axisWindow) cropped() axisWindow {
+	if lead := (a.begin - (a.out-1)*a.stride + a.dil - 1) / a.dil; lead > 0 {
+		lead = min(lead, a.kernel-1)
+		a.kernel, a.begin = a.kernel-lead, a.begin-lead*a.dil
+	}
+	a.kernel = max(1, min(a.kernel, (a.in+a.begin+a.dil-1)/a.dil))
+	return a
+}
+
 var pointAxis = axisWindow{in: 1, out: 1, kernel: 1, stride: 1, dil: 1}
 
 // readWindow reads kernel_shape, strides, dilations, pads, auto_pad and
