@@ -156,7 +156,9 @@ func (c *channels) node(n *Node, stay string) appliedRule {
 	case n.Subgraphs:
 		why = &reason{n, "has a subgraph"}
 	case o == nil:
-		if n.Def != nil {
+		if err := c.s.failed[n]; err != nil {
+			why = &reason{n, "cannot be understood: " + err.Error()}
+		} else if n.Def != nil {
 			why = &reason{n, "its shapes are not known"}
 		}
 	default:

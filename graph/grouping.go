@@ -2,7 +2,6 @@ package graph
 
 import (
 	varint "encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,7 +11,9 @@ import (
 
 // Groups finds the channel groups of a model. dims gives sizes to open dimensions
 // other than the batch; those without one are assumed, since channels seldom depend
-// on them. The error is for models whose shapes contradict each other.
+// on them. Nodes that contradict their inputs, or that shape inference does not
+// understand, freeze what they touch. The error is for inputs without a shape, and for
+// groups that depend on the sizes that were assumed.
 //
 // The result has been tried: with the first unit of every group removed, every node
 // has the shapes it should have. Nodes that cannot be adapted freeze their axes.
@@ -74,23 +75,23 @@ func (g *Graph) sizes(dims map[string]int) ([]*Shapes, error) {
 			}
 		}
 	}
-	var first error
+	var first []*Shapes
 	for _, size := range assumedSizes {
 		all, err := g.sizesAt(dims, batch, other, size)
-		if err == nil {
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(all, func(s *Shapes) bool { return len(s.Problems) > 0 }) {
 			return all, nil
 		}
 		if first == nil {
-			first = err
-			if len(other) > 0 {
-				first = fmt.Errorf("%w\nhint: the file leaves sizes of its inputs open: give them with --dim %s=SIZE", err, slices.Sorted(maps.Keys(other))[0])
-			}
+			first = all
 		}
 		if len(other) == 0 {
 			break
 		}
 	}
-	return nil, first
+	return first, nil
 }
 
 func (g *Graph) sizesAt(dims map[string]int, batch, other map[string]bool, size [2]int) ([]*Shapes, error) {
@@ -107,9 +108,6 @@ func (g *Graph) sizesAt(dims map[string]int, batch, other map[string]bool, size 
 		s, err := g.Infer(b)
 		if err != nil {
 			return nil, err
-		}
-		if len(s.Problems) > 0 {
-			return nil, errors.Join(s.Problems...)
 		}
 		s.dims, s.batch = b.Dims, 1
 		for _, in := range g.Inputs {

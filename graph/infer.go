@@ -27,6 +27,8 @@ type Shapes struct {
 	Ops []op.Op
 	// Problems are nodes that contradict their inputs, in order.
 	Problems []error
+	// failed has the problem of a node without the file and the node.
+	failed map[*Node]error
 	// Unknown are nodes whose operator, or a value they need, is not known.
 	Unknown []*Node
 	// Needs names, for nodes in Unknown that want an input to be constant, that
@@ -128,7 +130,7 @@ func (g *Graph) inferNode(s *Shapes, n *Node, trained map[*Value]bool) {
 	}
 	o, err := n.make(s.training)
 	if err != nil {
-		s.Problems = append(s.Problems, fmt.Errorf("%s: %s: %w", g.Name, n, err))
+		s.fail(g, n, err)
 		return
 	}
 	if _, ok := o.(op.ShapeReader); ok {
@@ -146,7 +148,7 @@ func (g *Graph) inferNode(s *Shapes, n *Node, trained map[*Value]bool) {
 		return
 	}
 	if err != nil {
-		s.Problems = append(s.Problems, fmt.Errorf("%s: %s: %w", g.Name, n, err))
+		s.fail(g, n, err)
 		return
 	}
 	s.Ops[n.Index] = o
@@ -164,6 +166,15 @@ func (g *Graph) inferNode(s *Shapes, n *Node, trained map[*Value]bool) {
 			trained[v] = !fixed
 		}
 	}
+}
+
+// fail notes what is wrong with a node.
+func (s *Shapes) fail(g *Graph, n *Node, err error) {
+	s.Problems = append(s.Problems, fmt.Errorf("%s: %s: %w", g.Name, n, err))
+	if s.failed == nil {
+		s.failed = map[*Node]error{}
+	}
+	s.failed[n] = err
 }
 
 // fold computes constant outputs; on an error they stay without elements.
