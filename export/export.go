@@ -4,6 +4,8 @@ package export
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/onnxio"
@@ -85,10 +87,9 @@ func check(m *onnxio.Model, masks, written map[string][]bool, form graph.MaskFor
 		}
 	}
 	var c Check
-	for _, t := range m.Proto.Graph.Initializer {
-		name := t.GetName()
-		keep, ok := masks[name]
-		if !ok {
+	for _, name := range slices.Sorted(maps.Keys(masks)) {
+		keep := masks[name]
+		if m.Tensor(name) == nil {
 			continue
 		}
 		if written[name] != nil {
@@ -121,7 +122,7 @@ func checkTensor(m *onnxio.Model, name string, keep []bool, form graph.MaskForm)
 	if form == graph.AsNode {
 		name += graph.MaskSuffix
 	}
-	t := m.Initializer(name)
+	t := m.Tensor(name)
 	if t == nil {
 		return 0, fmt.Errorf("initializer %q is missing", name)
 	}

@@ -6,6 +6,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/onnxprune/onnxprune/onnxio"
@@ -180,7 +181,48 @@ func New(m *onnxio.Model, name string) (*Graph, error) {
 	if err := errs.err(name); err != nil {
 		return nil, err
 	}
+	g.promoteConstants()
 	return g, g.recogniseMasks()
+}
+
+// promoteConstants makes initializers of Constant nodes that hold parameters of layers
+// and of BatchNormalization, as some exporters write all weights. Only the graph in memory changes; edits by name find the
+// tensor in its node.
+func (g *Graph) promoteConstants() {
+	drop := map[*Node]bool{}
+	for _, n := range g.Nodes {
+		if !n.isConstant() || len(n.In) > 0 || len(n.Out) != 1 || n.Out[0] == nil {
+			continue
+		}
+		v, t := n.Out[0], n.Attrs["value"].T
+		if t == nil || t.F == nil || t.Rank() == 0 || inSubgraph(v) || g.isOutput(v) {
+			continue
+		}
+		for _, u := range v.Uses {
+			if u.Node.Def == nil || !slices.Contains(u.Node.Def.Params, u.Input) {
+				continue
+			}
+			masked := u.Node.beside(u.Input)
+			if len(u.Node.Def.Weights)+len(u.Node.Def.State) > 0 || masked != nil && masked.Name == v.Name+MaskSuffix {
+				v.FromInit, v.Init, v.Type, v.Producer = true, t, t.Type, nil
+				drop[n] = true
+				break
+			}
+		}
+	}
+	g.dropNodes(drop)
+}
+
+// dropNodes takes nodes out of the graph.
+func (g *Graph) dropNodes(drop map[*Node]bool) {
+	if len(drop) == 0 {
+		return
+	}
+	g.Nodes = slices.DeleteFunc(g.Nodes, func(n *Node) bool { return drop[n] })
+	for i, n := range g.Nodes {
+		n.Index = i
+	}
+	g.link()
 }
 
 func (g *Graph) addNode(i int, pn *onnxio.NodeProto, errs *problems) {

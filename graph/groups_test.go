@@ -400,3 +400,37 @@ func TestNodeThatIsNotUnderstood(t *testing.T) {
 	}
 	t.Errorf("frozen %+v", gs.Frozen)
 }
+
+// TestWeightsInConstantNodes: weights that are Constant nodes count, are pruned, and
+// stay Constant nodes.
+func TestWeightsInConstantNodes(t *testing.T) {
+	b := onnxtest.New(13, 1)
+	x := image(b)
+	constant := func(name string, shape ...int) string {
+		b.Weight(name, 1, shape...)
+		inits := b.Proto.Graph.Initializer
+		last := inits[len(inits)-1]
+		b.Proto.Graph.Initializer = inits[:len(inits)-1]
+		return b.Node("Constant", name, nil, "value", last)
+	}
+	a := b.Node("Conv", "a", []string{x, constant("a.w", 6, 3, 1, 1), constant("a.b", 6)})
+	b.Output(b.Node("Conv", "c", []string{relu(b, a), constant("c.w", 2, 6, 1, 1)}), -1, 2, 4, 4)
+	g, gs := groupsOf(t, b)
+	if n := g.Params(); n != 18+6+12 {
+		t.Errorf("%d parameters", n)
+	}
+	if len(g.Weights()) != 2 || len(gs.Groups) != 1 || gs.Groups[0].Width != 6 {
+		t.Fatalf("weights %d, groups %+v", len(g.Weights()), gs.Groups)
+	}
+	checkUnits(t, g, gs, 0)
+	if err := g.WriteMasks(map[string][]bool{"a.w": make([]bool, 18)}, AsNode); err != nil {
+		t.Fatal(err)
+	}
+	again, err := New(g.File, "masked.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := again.Value("a.w"); v == nil || v.Mask == nil {
+		t.Error("the mask of a constant is not recognised")
+	}
+}

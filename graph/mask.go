@@ -53,16 +53,10 @@ func (g *Graph) recogniseMasks() error {
 		return nil
 	}
 	gone := map[*Value]bool{}
-	var nodes []*Node
-	for _, n := range g.Nodes {
-		if drop[n] {
-			gone[n.In[1]], gone[n.Out[0]] = true, true
-			continue
-		}
-		n.Index = len(nodes)
-		nodes = append(nodes, n)
+	for n := range drop {
+		gone[n.In[1]], gone[n.Out[0]] = true, true
 	}
-	g.Nodes = nodes
+	g.dropNodes(drop)
 	var values []*Value
 	for _, v := range g.Values {
 		if gone[v] {
