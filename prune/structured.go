@@ -2,6 +2,7 @@ package prune
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/onnxprune/onnxprune/data"
 	"github.com/onnxprune/onnxprune/engine"
@@ -66,6 +67,11 @@ func (s *Structured) Run(t *Trainer) (best int, values map[string][]float32, err
 	b, err := NewUnitBiP(t, s.Units, goal, scores)
 	if err != nil {
 		return 0, nil, err
+	}
+	if s.Masked > 0 {
+		if err := s.Units.checkGates(t); err != nil {
+			return 0, nil, err
+		}
 	}
 	if err := b.Run(); err != nil {
 		return 0, nil, err
@@ -221,6 +227,35 @@ func spread(whole []float32, v *graph.Value, small []float32, plan *graph.Plan) 
 	if k != len(small) {
 		return fmt.Errorf("initializer %q: the cut tensor has %d elements, %d are kept", v.Name, len(small), k)
 	}
+	return nil
+}
+
+// checkGates compares the loss of one batch under gates and under whole masks. Where they
+// differ, a channel is also read otherwise than through a weight (by a sum of channels,
+// say), and gates become masks.
+func (u *Units) checkGates(t *Trainer) error {
+	before := t.State.Snapshot()
+	loss := func() (float64, error) {
+		stream, err := t.Train.Batches(data.BatchOptions{Size: t.Config.Batch, DropLast: true, Augment: data.AugmentNone})
+		if err != nil {
+			return 0, err
+		}
+		defer stream.Close()
+		return t.pass(stream, t.gradients)
+	}
+	gated, err := loss()
+	if err != nil {
+		return err
+	}
+	u.whole = true
+	u.Refresh()
+	masked, err := loss()
+	if err != nil {
+		return err
+	}
+	t.State.Restore(before)
+	u.whole = math.Abs(gated-masked) > 1e-4*max(1, math.Abs(masked))
+	u.Refresh()
 	return nil
 }
 

@@ -57,6 +57,7 @@ type Units struct {
 	Left []LeftGroup
 
 	name    string
+	whole   bool // gates are masks: see checkGates
 	removal *graph.Removal
 	shape   []widths
 	layerOf map[string]int
@@ -344,6 +345,9 @@ func (u *Units) Refresh() {
 
 // gated reports whether zeros in the slices that read a group's channels take them out.
 func (u *Units) gated(grp *graph.Group) bool {
+	if u.whole {
+		return false
+	}
 	reads := false
 	for _, m := range grp.Members {
 		if m.Produces || !m.Weight {

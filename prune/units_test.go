@@ -436,3 +436,36 @@ func TestLayerRatio(t *testing.T) {
 		t.Errorf("achieved %+v", ch)
 	}
 }
+
+// TestGatesAreChecked: where a channel is also summed up without a weight, zeros in the
+// slices that read it do not take it out, and gates become masks.
+func TestGatesAreChecked(t *testing.T) {
+	for _, summed := range []bool{false, true} {
+		b := onnxtest.New(13, 5)
+		x := b.Input("x", -1, 1, 8, 8)
+		x = b.ConvBlock(x, "a", 1, 8, 3, 2)
+		y := b.ConvBlock(x, "b", 8, 4, 3, 2)
+		y = b.Node("GlobalAveragePool", "pool", []string{y})
+		if summed {
+			s := b.Node("ReduceSum", "sum", []string{x, b.Ints("axes", 1, 2, 3)}, "keepdims", 1)
+			y = b.Node("Mul", "both", []string{y, s})
+		}
+		b.Node("Flatten", "logits", []string{y})
+		b.Output("logits", -1, 4)
+		g, err := graph.New(b.Model(t), "summed.onnx")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, tr := structuredRun(t, g, 2, 1, config(), KindFilter)
+		s.Goal = Goal{Of: OfParams, Ratio: 0.4}
+		if _, err := NewUnitBiP(tr, s.Units, s.Goal, randomScores(s.Units, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Units.checkGates(tr); err != nil {
+			t.Fatal(err)
+		}
+		if s.Units.whole != summed {
+			t.Errorf("summed without a weight: %v, gates are masks: %v", summed, s.Units.whole)
+		}
+	}
+}

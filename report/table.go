@@ -106,6 +106,9 @@ func (r *Run) Write(w io.Writer) error {
 	}
 	row("dense", &r.Dense)
 	final := r.Settings.Method
+	if r.Settings.Importance != "" && r.Magnitude == nil {
+		final = r.Settings.Importance
+	}
 	if r.Magnitude != nil {
 		untrained := "magnitude, untrained"
 		if r.Settings.Importance != "" {

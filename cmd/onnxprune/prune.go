@@ -70,7 +70,7 @@ func (c *pruneCmd) Validate() error {
 	if c.structure.Grouped() && c.Masks == string(graph.AsNode) {
 		return errors.New("--masks node is for single weights, patterns and blocks; --keep-shapes leaves zeros in place of channels")
 	}
-	if err := c.training.check(); err != nil {
+	if err := c.training.check(c.structure); err != nil {
 		return err
 	}
 	if err := c.lossFlags.check(); err != nil {

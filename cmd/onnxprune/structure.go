@@ -17,8 +17,8 @@ type structural struct {
 	Importance    string       `help:"What channels are ranked by: ${importances}. It is also where bip's scores start." default:"${importance}"`
 	Of            string       `help:"What --ratio counts, for filter and channel (${enum})." enum:"params,macs,size,latency" default:"params"`
 	Round         string       `help:"Widths are multiples of this number, 1 for any; auto: 16 for groups of at least 32 channels, else 8." default:"auto" placeholder:"N|auto"`
-	MinChannels   int          `help:"Channels that stay in every group." default:"1" placeholder:"N"`
-	MaxLayerRatio float64      `help:"Largest fraction of a group's channels that goes." default:"0.9" placeholder:"R"`
+	MinChannels   int          `help:"Channels that stay in every group (default ${default})." default:"1" placeholder:"N"`
+	MaxLayerRatio float64      `help:"Largest fraction of a group's channels that goes (default ${default})." default:"0.9" placeholder:"R"`
 	LayerRatio    []layerRatio `help:"Remove the fraction R of the channels of layers whose initializer or node name matches, repeatable." sep:"none" placeholder:"REGEX=R"`
 	PerLayer      bool         `help:"Remove the same fraction of every group, instead of ranking all channels together."`
 	BestEffort    bool         `help:"Where --ratio cannot be reached, take the largest that can."`

@@ -14,19 +14,36 @@ import (
 
 // training are the flags of the training loop.
 type training struct {
-	Epochs      int     `help:"Passes over the training data." default:"5"`
-	Batch       int     `help:"Samples of a step." default:"64"`
-	LR          float64 `name:"lr" help:"First learning rate of the weights; cosine to 0." default:"0.05"`
-	MaskLR      float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0." default:"0.1"`
-	Gamma       float64 `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
-	WeightDecay float64 `help:"L2 weight decay." default:"5e-4"`
-	Momentum    float64 `help:"Momentum of weights and scores." default:"0.9"`
-	Seed        uint64  `help:"Seed of all that is random." default:"1"`
-	Augment     string  `help:"Augmentation of training images (${enum})." enum:"auto,crop-flip,flip,none" default:"auto"`
-	FreezeNorm  bool    `help:"Keep BatchNormalization on its running statistics while training."`
+	Epochs      int      `help:"Passes over the training data." default:"5"`
+	Batch       int      `help:"Samples of a step." default:"64"`
+	GivenLR     *float64 `name:"lr" help:"First learning rate of the weights; cosine to 0 (default: 0.05, for filter and channel 0.015)." placeholder:"RATE"`
+	MaskLR      float64  `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0." default:"0.1"`
+	Gamma       float64  `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
+	WeightDecay float64  `help:"L2 weight decay." default:"5e-4"`
+	Momentum    float64  `help:"Momentum of weights and scores." default:"0.9"`
+	Seed        uint64   `help:"Seed of all that is random." default:"1"`
+	Augment     string   `help:"Augmentation of training images (${enum})." enum:"auto,crop-flip,flip,none" default:"auto"`
+	FreezeNorm  bool     `help:"Keep BatchNormalization on its running statistics while training."`
+
+	// LR is GivenLR, or the structure's default.
+	LR float64 `kong:"-"`
 }
 
-func (t *training) check() error {
+// First learning rates: what is left of whole channels is near what it was, and is lost
+// at the rate that brings scattered weights back.
+const (
+	weightLR  = 0.05
+	channelLR = 0.015
+)
+
+func (t *training) check(s prune.Structure) error {
+	t.LR = weightLR
+	if s.Grouped() {
+		t.LR = channelLR
+	}
+	if t.GivenLR != nil {
+		t.LR = *t.GivenLR
+	}
 	var errs []error
 	want := func(ok bool, flag string, value any, wants string) {
 		if !ok {
