@@ -25,8 +25,9 @@ type image struct {
 // sketch draws a random graph of the operators that channel rules connect.
 type sketch struct {
 	*onnxtest.Builder
-	t *rapid.T
-	n int
+	t     *rapid.T
+	n     int
+	opset int
 }
 
 func (s *sketch) name(kind string) string {
@@ -121,9 +122,16 @@ var steps = map[string]func(s *sketch, x, other image) image{
 	"split": func(s *sketch, x, _ image) image {
 		a := rapid.IntRange(1, x.c-1).Draw(s.t, "at")
 		y := s.name("split")
-		n := onnxio.NewNode("Split", y, []string{x.name, s.ints("sizes", int64(a), int64(x.c-a))}, []string{y + ".a", y + ".b"})
+		sizes := []int64{int64(a), int64(x.c - a)}
+		n := onnxio.NewNode("Split", y, []string{x.name}, []string{y + ".a", y + ".b"})
 		axis, i, name := onnxio.AttributeProto_INT, int64(1), "axis"
 		n.Attribute = append(n.Attribute, &onnxio.AttributeProto{Name: &name, Type: &axis, I: &i})
+		if s.opset >= 13 {
+			n.Input = append(n.Input, s.ints("sizes", sizes...))
+		} else {
+			list, name := onnxio.AttributeProto_INTS, "split"
+			n.Attribute = append(n.Attribute, &onnxio.AttributeProto{Name: &name, Type: &list, Ints: sizes})
+		}
 		s.Proto.Graph.Node = append(s.Proto.Graph.Node, n)
 		return image{s.Node("Concat", s.name("swap"), []string{y + ".b", y + ".a"}, "axis", 1), x.c}
 	},
@@ -186,17 +194,37 @@ var steps = map[string]func(s *sketch, x, other image) image{
 	},
 	"mean": func(s *sketch, x, _ image) image {
 		// The mean over channels freezes them, but not what reads the result.
-		m := s.Node("ReduceMean", s.name("mean"), []string{x.name}, "axes", []int64{1}, "keepdims", 1)
-		return s.conv(image{m, 1}, 4, 1, 1)
+		return s.conv(image{s.reduce("ReduceMean", 18, x), 1}, 4, 1, 1)
 	},
 	"sum": func(s *sketch, x, _ image) image {
-		m := s.Node("ReduceSum", s.name("sum"), []string{x.name, s.ints("axes", 1)}, "keepdims", 1)
-		return s.conv(image{m, 1}, 4, 1, 1)
+		return s.conv(image{s.reduce("ReduceSum", 13, x), 1}, 4, 1, 1)
 	},
 	"softmax": func(s *sketch, x, _ image) image {
 		return image{s.Node("Softmax", s.name("softmax"), []string{x.name}, "axis", 1), x.c}
 	},
+	"groups": func(s *sketch, x, _ image) image {
+		if s.opset < 21 {
+			return s.conv(x, 6, 1, 1)
+		}
+		y := s.name("groups")
+		return image{s.Node("GroupNormalization", y, []string{x.name, s.Weight(y+".scale", 1, x.c), s.Weight(y+".bias", 1, x.c)}, "num_groups", s.divisor(x.c)), x.c}
+	},
+	"tokens": func(s *sketch, x, _ image) image {
+		// Normalised over channels, and the hidden channels of a perceptron behind it.
+		y := s.name("tokens")
+		tokens := s.Node("Transpose", y+".tokens", []string{s.reshape(x.name, 0, int64(x.c), 16)}, "perm", []int64{0, 2, 1})
+		if s.opset >= 17 {
+			tokens = s.Node("LayerNormalization", y+".norm", []string{tokens, s.Weight(y+".scale", 1, x.c), s.Weight(y+".bias", 1, x.c)})
+		}
+		h := s.Node("MatMul", y+".up", []string{tokens, s.Weight(y+".up.w", 0.5, x.c, 7)})
+		h = s.Node("Sigmoid", y+".act", []string{s.Node("Add", y+".biased", []string{h, s.Weight(y+".up.b", 0.5, 7)})})
+		h = s.Node("MatMul", y+".down", []string{h, s.Weight(y+".down.w", 0.5, 7, x.c)})
+		return image{s.reshape(s.Node("Transpose", y, []string{h}, "perm", []int64{0, 2, 1}), 0, int64(x.c), 4, 4), x.c}
+	},
 	"resize": func(s *sketch, x, _ image) image {
+		if s.opset < 13 {
+			return s.conv(x, 6, 1, 1)
+		}
 		y := s.name("resize")
 		up := s.Node("Resize", y, []string{x.name, "", "", s.ints("sizes", 2, int64(x.c), 8, 8)}, "mode", "nearest", "nearest_mode", "floor", "coordinate_transformation_mode", "asymmetric")
 		return image{s.Node("MaxPool", y+".pool", []string{up}, "kernel_shape", []int64{2, 2}, "strides", []int64{2, 2}), x.c}
@@ -215,6 +243,14 @@ var steps = map[string]func(s *sketch, x, other image) image{
 	},
 }
 
+// reduce folds the channels; axes are an input since the given opset.
+func (s *sketch) reduce(kind string, since int, x image) string {
+	if s.opset >= since {
+		return s.Node(kind, s.name(kind), []string{x.name, s.ints("axes", 1)}, "keepdims", 1)
+	}
+	return s.Node(kind, s.name(kind), []string{x.name}, "axes", []int64{1}, "keepdims", 1)
+}
+
 func (s *sketch) values(n int) []float32 {
 	v := make([]float32, n)
 	for i := range v {
@@ -225,7 +261,8 @@ func (s *sketch) values(n int) []float32 {
 
 // draw makes a graph with one or two outputs.
 func draw(t *rapid.T) []byte {
-	s := &sketch{Builder: onnxtest.New(13, rapid.Uint64().Draw(t, "seed")), t: t}
+	opset := rapid.SampledFrom([]int{11, 13, 21}).Draw(t, "opset")
+	s := &sketch{Builder: onnxtest.New(int64(opset), rapid.Uint64().Draw(t, "seed")), t: t, opset: opset}
 	x := image{s.Input("x", 2, 3, 4, 4), 3}
 	images := []image{s.conv(x, 6, 3, 1)}
 	kinds := slices.Sorted(maps.Keys(steps))

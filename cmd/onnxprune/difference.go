@@ -29,6 +29,9 @@ type verification struct {
 	Tolerance float64       `json:"tolerance"`
 	Equal     bool          `json:"within_tolerance"`
 	Outputs   []*difference `json:"outputs"`
+	// First is the first node whose result differs, where the models have results of
+	// the same name and shape.
+	First string `json:"first_difference,omitempty"`
 }
 
 // add compares the first rows of two tensors of equal shape.

@@ -67,6 +67,9 @@ func (c *verifyCmd) Run(con *console) error {
 	}
 	if err == nil && !v.Equal {
 		err = fmt.Errorf("%s and %s differ by %.3g, --tolerance is %g", c.A, c.B, float64(v.MaxAbs), c.Tolerance)
+		if v.First != "" {
+			err = fmt.Errorf("%w; first at %s", err, v.First)
+		}
 	}
 	return err
 }
@@ -137,7 +140,7 @@ func (c *verifyCmd) compare(a, b *graph.Graph, order []int, v *verification) err
 			return fmt.Errorf("%s: output %q is %v, output %q of %s is %v", a.Name, a.Outputs[i].Name, x.Shape, b.Outputs[order[i]].Name, b.Name, y.Shape)
 		}
 	}
-	return c.batches(pa, d, a, func(x *data.Batch) error {
+	err = c.batches(pa, d, a, func(x *data.Batch) error {
 		feed(pa, x.Inputs, x.Rows)
 		feed(pb, x.Inputs, x.Rows)
 		if err := pa.Forward(); err != nil {
@@ -152,6 +155,10 @@ func (c *verifyCmd) compare(a, b *graph.Graph, order []int, v *verification) err
 		}
 		return nil
 	})
+	if err == nil && slices.ContainsFunc(v.Outputs, func(o *difference) bool { return o.top > c.Tolerance }) {
+		v.First = c.locate(a, b, batch, d, dims, pool)
+	}
+	return err
 }
 
 // alias gives the dimensions of b's inputs the sizes of a's at the same place.
