@@ -12,7 +12,7 @@ const module = "github.com/onnxprune/onnxprune/"
 // mayImport says, per folder of the program, which others and which libraries it may
 // import directly.
 var mayImport = map[string][]string{
-	"internal/kernel": {"golang.org/x/sys/cpu"},
+	"internal/kernel": {"golang.org/x/sys/cpu", "golang.org/x/sys/unix"},
 	"op":              {"internal/kernel"},
 	"onnxio":          {"github.com/gogo/protobuf/proto"},
 	"graph":           {"onnxio", "op"},
