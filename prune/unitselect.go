@@ -335,5 +335,8 @@ func (c *chooser) bisect(start, want float64) (float64, error) {
 
 // unreachable is the error for a ratio beyond what groups and limits allow.
 func (c *chooser) unreachable(most float64) error {
+	if len(c.u.Groups.Groups) == 0 {
+		return fmt.Errorf("%s: no channels can be removed, all are frozen\nhint: onnxprune inspect --groups says what froze them", c.u.name)
+	}
 	return fmt.Errorf("%s: --ratio %g of %s cannot be reached, at most %.4f can go under the limits\nhint: --best-effort takes that; --round 1, a smaller --min-channels or a larger --max-layer-ratio allow more", c.u.name, c.goal.Ratio, c.goal.Of, most)
 }
