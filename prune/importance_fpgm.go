@@ -1,6 +1,11 @@
 package prune
 
-import "math"
+import (
+	"math"
+	"slices"
+
+	"github.com/onnxprune/onnxprune/internal/kernel"
+)
 
 func init() {
 	// fpgm: Σ over the other units v of ‖w_u − w_v‖: a unit near the geometric median of
@@ -32,17 +37,52 @@ func (s *Scoring) distances(g int) []float64 {
 				rows[u] = append(rows[u], w[lo:hi]...)
 			}
 		}
-		part := make([]float64, width)
-		s.Pool.Run(width, func(u, _ int) {
-			for v := range rows {
-				part[u] += distance(rows[u], rows[v])
-			}
-		})
-		for u, x := range relative(part) {
+		for u, x := range relative(s.sums(rows)) {
 			total[u] += x
 		}
 	}
 	return relative(total)
+}
+
+// sums is Σ over v of ‖rows[u] − rows[v]‖ for every u. Of many rows the distances are
+// √(‖u‖² + ‖v‖² − 2·u·v) from products of matrices, a block of rows at a time.
+func (s *Scoring) sums(rows [][]float32) []float64 {
+	const few, block = 64, 256
+	out := make([]float64, len(rows))
+	length := len(rows[0])
+	equal := !slices.ContainsFunc(rows, func(r []float32) bool { return len(r) != length })
+	if len(rows) <= few || !equal || length == 0 {
+		s.Pool.Run(len(rows), func(u, _ int) {
+			for v := range rows {
+				out[u] += distance(rows[u], rows[v])
+			}
+		})
+		return out
+	}
+	all := slices.Concat(rows...)
+	squares := make([]float64, len(rows))
+	for u, r := range rows {
+		for _, x := range r {
+			squares[u] += float64(x) * float64(x)
+		}
+	}
+	products := make([]float32, block*len(rows))
+	ws := make([]float32, kernel.GemmWorkspace(false, true, block, len(rows), length))
+	for lo := 0; lo < len(rows); lo += block {
+		n := min(block, len(rows)-lo)
+		if n < block {
+			ws = make([]float32, kernel.GemmWorkspace(false, true, n, len(rows), length))
+		}
+		kernel.Gemm(s.Pool, false, true, n, len(rows), length, 1, all[lo*length:], length, all, length, 0, products, len(rows), ws)
+		s.Pool.Run(n, func(i, _ int) {
+			for v, p := range products[i*len(rows) : (i+1)*len(rows)] {
+				if d := squares[lo+i] + squares[v] - 2*float64(p); d > 0 && v != lo+i {
+					out[lo+i] += math.Sqrt(d)
+				}
+			}
+		})
+	}
+	return out
 }
 
 // distance is Euclidean; units of unequal length are compared over the shorter.

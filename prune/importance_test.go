@@ -2,6 +2,7 @@ package prune
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -129,5 +130,30 @@ func TestRandomFollowsTheSeed(t *testing.T) {
 	}
 	if !slices.Equal(at(1), at(1)) || slices.Equal(at(1), at(2)) {
 		t.Error("scores do not follow the seed")
+	}
+}
+
+// TestDistancesByProducts: many rows are compared by products of matrices, with the same
+// result.
+func TestDistancesByProducts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	rows := make([][]float32, 300)
+	for u := range rows {
+		rows[u] = make([]float32, 37)
+		for i := range rows[u] {
+			rows[u][i] = float32(rng.NormFloat64())
+		}
+	}
+	got := (&Scoring{Pool: pool}).sums(rows)
+	for u := range rows {
+		want := 0.0
+		for v := range rows {
+			want += distance(rows[u], rows[v])
+		}
+		if math.Abs(got[u]-want) > 1e-5*want {
+			t.Fatalf("row %d: %v, want %v", u, got[u], want)
+		}
 	}
 }
