@@ -277,6 +277,9 @@ func (f *recurrent) Forward(c *Context, in, out []*Tensor) error {
 			return err
 		}
 	}
+	if f.B == 0 {
+		return nil
+	}
 	x, width := f.ordered(in[0]), f.cell.gates()*f.H
 	clear(out[0].F)
 	for k, d := range f.dirs {
@@ -345,6 +348,9 @@ func (f *recurrent) Backward(c *Context, in, out, dout, din []*Tensor) error {
 		if din[i] != nil {
 			clear(din[i].F)
 		}
+	}
+	if f.B == 0 {
+		return nil
 	}
 	for k, d := range f.dirs {
 		clear(d.dgates)
