@@ -3,8 +3,8 @@ package op
 import "fmt"
 
 // CumSum: y[i] = Σ x[j] over j ≤ i along an axis; over j < i with exclusive,
-// and from the end with reverse. The axis is a constant input. It has no
-// gradient. https://onnx.ai/onnx/operators/onnx__CumSum.html
+// and from the end with reverse. The axis is a constant input.
+// https://onnx.ai/onnx/operators/onnx__CumSum.html
 func init() {
 	flags := func(exclusive, reverse int) Attrs {
 		return Attrs{"exclusive": IntAttr(exclusive), "reverse": IntAttr(reverse)}
@@ -79,17 +79,32 @@ func (o *cumSum) Infer(in []*Tensor) ([]*Tensor, error) {
 }
 
 func (o *cumSum) Forward(c *Context, in, out []*Tensor) error {
-	x, y := in[0], out[0]
+	o.sums(c, in[0], out[0], o.reverse)
+	return nil
+}
+
+func (o *cumSum) Reads() (in, out uint32) { return 0, 0 }
+
+// Backward: dx[j] = Σ dy[i] over the i that x[j] counts for, the sum from the other end.
+func (o *cumSum) Backward(c *Context, in, out, dout, din []*Tensor) error {
+	if din[0] != nil {
+		o.sums(c, dout[0], din[0], !o.reverse)
+	}
+	return nil
+}
+
+// sums writes the running sums of x to y, from the end with reverse.
+func (o *cumSum) sums(c *Context, x, y *Tensor, reverse bool) {
 	n := x.Shape[o.axis]
 	if x.Size() == 0 {
-		return nil
+		return
 	}
 	rest := append([]int{}, x.Shape...)
 	rest[o.axis] = 1
 	xs, ys := x.Strides(), y.Strides()
 	dx, dy := xs[o.axis], ys[o.axis]
 	first := 0
-	if o.reverse {
+	if reverse {
 		first, dx, dy = n-1, -dx, -dy
 	}
 	newWalk(rest, ys, xs).rows(c, func(p offsets, m int, s offsets) {
@@ -119,7 +134,6 @@ func (o *cumSum) Forward(c *Context, in, out []*Tensor) error {
 			}
 		}
 	})
-	return nil
 }
 
 func (o *cumSum) Layouts(in []*Tensor) (want, out []Layout) {
