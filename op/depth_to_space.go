@@ -38,30 +38,99 @@ func init() {
 type blocks struct {
 	size  int
 	inner bool // the place in the block varies faster than the channel
+
+	// For the shapes that were prepared for.
+	shape, deepStr, wideStr [6]int
+	// The pass in progress; the function is made once.
+	to, from [6]int
+	dst, src []float32
+	add      bool
+	rows     func(lo, hi int)
 }
 
-func newBlocks(n Node) (blocks, *reader) {
+func newBlocks(n Node) (*blocks, *reader) {
 	r := &reader{n: n}
-	f := blocks{size: r.Int("blocksize", 0)}
+	f := &blocks{size: r.Int("blocksize", 0)}
 	if f.size < 1 || f.size > 1<<15 {
 		r.keep(fmt.Errorf("attribute %q is %d, wants 1 to %d", "blocksize", f.size, 1<<15))
 	}
 	return f, r
 }
 
-// strides returns the shape [N,b,b,C,H,W] and the strides in both tensors that
-// visit each element once.
-func (f blocks) strides(deep, wide *Tensor) (shape, deepStr, wideStr []int) {
+// strides returns the shape and the strides in both tensors that visit each element
+// once, in the order in which it lies in the wide one.
+func (f *blocks) strides(deep, wide *Tensor) (shape, deepStr, wideStr [6]int) {
 	d, w, b, c := deep.Strides(), wide.Strides(), f.size, wide.Shape[1]
-	shape = []int{deep.Shape[0], b, b, c, deep.Shape[2], deep.Shape[3]}
-	wideStr = []int{w[0], w[2], w[3], w[1], b * w[2], b * w[3]}
+	place, channel := c*d[1], d[1] // of the place in the block, and of the channel
 	if f.inner {
-		return shape, []int{d[0], b * d[1], d[1], b * b * d[1], d[2], d[3]}, wideStr
+		place, channel = d[1], b*b*d[1]
 	}
-	return shape, []int{d[0], b * c * d[1], c * d[1], d[1], d[2], d[3]}, wideStr
+	type axis struct{ n, deep, wide int }
+	n, ch := axis{deep.Shape[0], d[0], w[0]}, axis{c, channel, w[1]}
+	h, i := axis{deep.Shape[2], d[2], b * w[2]}, axis{b, b * place, w[2]}
+	v, j := axis{deep.Shape[3], d[3], b * w[3]}, axis{b, place, w[3]}
+	order := [6]axis{n, h, i, v, j, ch}
+	if wide.Layout == RowMajor {
+		order = [6]axis{n, ch, h, i, j, v}
+	}
+	for k, a := range order {
+		shape[k], deepStr[k], wideStr[k] = a.n, a.deep, a.wide
+	}
+	return shape, deepStr, wideStr
 }
 
-func (f blocks) wantImages(in []*Tensor) error {
+// prepare fixes shapes and layouts for move.
+func (f *blocks) prepare(deep, wide *Tensor) {
+	f.shape, f.deepStr, f.wideStr = f.strides(deep, wide)
+	f.rows = f.moveRows
+}
+
+// move copies deep to wide, or back, or adds to what is there.
+func (f *blocks) move(c *Context, deep, wide *Tensor, toWide, add bool) {
+	if f.rows == nil {
+		f.prepare(deep, wide)
+	}
+	src, dst, from, to := deep, wide, f.deepStr, f.wideStr
+	if !toWide {
+		src, dst, from, to = wide, deep, to, from
+	}
+	if src.F == nil {
+		move(c, f.shape[:], dst.I, 0, to[:], src.I, 0, from[:])
+		return
+	}
+	f.dst, f.src, f.to, f.from, f.add = dst.F, src.F, to, from, add
+	if n := f.shape[5]; n > 0 {
+		c.Parallel(len(src.F)/n, n, f.rows)
+	}
+	f.dst, f.src = nil, nil
+}
+
+// moveRows moves runs along the innermost axis.
+func (f *blocks) moveRows(lo, hi int) {
+	n, ds, ss := f.shape[5], f.to[5], f.from[5]
+	for r := lo; r < hi; r++ {
+		d, s, rest := 0, 0, r
+		for k := 4; k >= 0; k-- {
+			x := rest % f.shape[k]
+			rest /= f.shape[k]
+			d, s = d+x*f.to[k], s+x*f.from[k]
+		}
+		switch {
+		case f.add:
+			for i := range n {
+				f.dst[d+i*ds] += f.src[s+i*ss]
+			}
+		case ds == 1 && ss == 1:
+			copy(f.dst[d:d+n], f.src[s:])
+		default:
+			for i := range n {
+				f.dst[d+i*ds] = f.src[s+i*ss]
+			}
+		}
+	}
+}
+
+func (f *blocks) wantImages(in []*Tensor) error {
 	if err := wantInputs(in, 1, 1); err != nil {
 		return err
 	}
@@ -71,11 +140,11 @@ func (f blocks) wantImages(in []*Tensor) error {
 	return nil
 }
 
-func (f blocks) Layouts(in []*Tensor) (want, out []Layout) { return keepLayouts(in, 1) }
+func (f *blocks) Layouts(in []*Tensor) (want, out []Layout) { return keepLayouts(in, 1) }
 
 // couplings couples the channels of the deep tensor with b² times those of the wide
 // one.
-func (f blocks) couplings(deep, wide int) []Coupling {
+func (f *blocks) couplings(deep, wide int) []Coupling {
 	of := []Factor{FixedAxis(f.size * f.size), Axis(wide, 1)}
 	if f.inner {
 		of[0], of[1] = of[1], of[0]
@@ -87,14 +156,14 @@ func (f blocks) couplings(deep, wide int) []Coupling {
 }
 
 // Zeros holds: the elements are the input's.
-func (f blocks) Zeros(zero []bool) bool { return zero[0] }
+func (f *blocks) Zeros(zero []bool) bool { return zero[0] }
 
-func (f blocks) Reads() (in, out uint32) { return 0, 0 }
+func (f *blocks) Reads() (in, out uint32) { return 0, 0 }
 
 // Accumulates marks the operator as an [Accumulator].
-func (f blocks) Accumulates() {}
+func (f *blocks) Accumulates() {}
 
-type depthToSpace struct{ blocks }
+type depthToSpace struct{ *blocks }
 
 func (f *depthToSpace) Infer(in []*Tensor) ([]*Tensor, error) {
 	if err := f.wantImages(in); err != nil {
@@ -110,16 +179,19 @@ func (f *depthToSpace) Infer(in []*Tensor) ([]*Tensor, error) {
 // Couplings joins an output channel with the b² input channels that it is made of.
 func (f *depthToSpace) Couplings(in, out []*Tensor) []Coupling { return f.couplings(0, ^0) }
 
+func (f *depthToSpace) Prepare(in, out []*Tensor, training bool) (int, error) {
+	f.prepare(in[0], out[0])
+	return 0, nil
+}
+
 func (f *depthToSpace) Forward(c *Context, in, out []*Tensor) error {
-	shape, deep, wide := f.strides(in[0], out[0])
-	moveTensor(c, shape, out[0], 0, wide, in[0], 0, deep)
+	f.move(c, in[0], out[0], true, false)
 	return nil
 }
 
 func (f *depthToSpace) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	if din[0] != nil {
-		shape, deep, wide := f.strides(din[0], dout[0])
-		moveGrad(c, shape, din[0], 0, deep, dout[0], 0, wide)
+		f.move(c, din[0], dout[0], false, din[0].Acc)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func init() {
 	})
 }
 
-type spaceToDepth struct{ blocks }
+type spaceToDepth struct{ *blocks }
 
 func (f *spaceToDepth) Infer(in []*Tensor) ([]*Tensor, error) {
 	if err := f.wantImages(in); err != nil {
@@ -37,16 +37,19 @@ func (f *spaceToDepth) Infer(in []*Tensor) ([]*Tensor, error) {
 // Couplings joins an input channel with the b² output channels that it becomes.
 func (f *spaceToDepth) Couplings(in, out []*Tensor) []Coupling { return f.couplings(^0, 0) }
 
+func (f *spaceToDepth) Prepare(in, out []*Tensor, training bool) (int, error) {
+	f.prepare(out[0], in[0])
+	return 0, nil
+}
+
 func (f *spaceToDepth) Forward(c *Context, in, out []*Tensor) error {
-	shape, deep, wide := f.strides(out[0], in[0])
-	moveTensor(c, shape, out[0], 0, deep, in[0], 0, wide)
+	f.move(c, out[0], in[0], false, false)
 	return nil
 }
 
 func (f *spaceToDepth) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	if din[0] != nil {
-		shape, deep, wide := f.strides(dout[0], din[0])
-		moveGrad(c, shape, din[0], 0, wide, dout[0], 0, deep)
+		f.move(c, dout[0], din[0], true, din[0].Acc)
 	}
 	return nil
 }
