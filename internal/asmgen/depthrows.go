@@ -55,8 +55,9 @@ func depthRowsTile(c *build.Context, s isa) {
 	c.Doc(fmt.Sprintf("%s handles %d channels of rows of output pixels.", name, s.lanes))
 	args, x, y, tap, step, step3 := reg.RAX, reg.RBX, reg.RCX, reg.RDX, reg.RSI, reg.RDI
 	yStep, yStep3, n, px, py, q := reg.R8, reg.R9, reg.R10, reg.R11, reg.R12, reg.R13
-	tapRow, rows := reg.R14, reg.R15
+	tapRow, yRow := reg.R14, reg.R15
 	c.Load(c.Param("depthRows"), args)
+	rows := c.AllocLocal(8)
 	c.MOVQ(operand.Mem{Base: args, Disp: rowsLanes}, n)
 	m := laneMasks(c, s, n, q, 1, s.vec(15))
 	c.MOVQ(operand.Mem{Base: args, Disp: rowsW}, q)
@@ -85,7 +86,9 @@ func depthRowsTile(c *build.Context, s isa) {
 	scaled(c, args, rowsYStep, yStep)
 	c.LEAQ(operand.Mem{Base: step, Index: step, Scale: 2}, step3)
 	c.LEAQ(operand.Mem{Base: yStep, Index: yStep, Scale: 2}, yStep3)
-	c.MOVQ(operand.Mem{Base: args, Disp: rowsRows}, rows)
+	c.MOVQ(operand.Mem{Base: args, Disp: rowsRows}, q)
+	c.MOVQ(q, rows)
+	scaled(c, args, rowsYRow, yRow)
 
 	pixels := func(count int, prefix string) {
 		acc := func(i int) reg.VecPhysical { return s.vec(9 + i) }
@@ -115,6 +118,11 @@ func depthRowsTile(c *build.Context, s isa) {
 			}
 		}
 		c.Label(prefix + "write")
+		// The lines that the next row will write.
+		c.LEAQ(operand.Mem{Base: py, Index: yRow, Scale: 1}, q)
+		for i := range count {
+			c.PREFETCHT0(at(q, yStep, yStep3, i))
+		}
 		c.MOVQ(px, q)
 		for t := range depthTaps {
 			for i := range count {
@@ -170,8 +178,7 @@ func depthRowsTile(c *build.Context, s isa) {
 	c.Label("rowdone")
 	scaled(c, args, rowsRow, q)
 	c.ADDQ(q, x)
-	scaled(c, args, rowsYRow, q)
-	c.ADDQ(q, y)
+	c.ADDQ(yRow, y)
 	c.DECQ(rows)
 	c.JNE(operand.LabelRef("rows"))
 	c.VZEROUPPER()

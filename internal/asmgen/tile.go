@@ -187,6 +187,16 @@ func (t *tile) start(m masks) {
 	if t.lanes == 8 {
 		m = t.vectorMasks()
 	}
+	// The lines that the tile will write.
+	c.MOVQ(t.local["out"], t.k)
+	c.MOVQ(t.field(tileY), t.x)
+	for i := range t.pixels {
+		c.MOVLQSX(operand.Mem{Base: t.k, Disp: 4 * i}, t.ptr[0])
+		c.PREFETCHT0(operand.Mem{Base: t.x, Index: t.ptr[0], Scale: 4})
+		if t.vectors*t.lanes > 16 {
+			c.PREFETCHT0(operand.Mem{Base: t.x, Index: t.ptr[0], Scale: 4, Disp: 64})
+		}
+	}
 	for v := range t.vectors {
 		t.zero(c, t.acc[v])
 	}

@@ -22,9 +22,10 @@ type ring struct {
 
 func newRing(r *rand.Rand, n int) *ring {
 	g := &ring{}
+	one := uniforms(r, n)
 	for range max(1, *cold<<20/(4*n)) {
 		b := Floats(n)
-		copy(b, uniforms(r, n))
+		copy(b, one)
 		g.bufs = append(g.bufs, b)
 	}
 	return g
@@ -89,22 +90,24 @@ func BenchmarkConv(b *testing.B) {
 	defer p.Close()
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, bs := range benchShapes {
-		s := bs.s
-		s.N = *batch
-		c := NewConv(s)
-		ws := make([]float32, c.Workspace())
-		x, w, y := newRing(r, s.N*s.H*s.W*s.C), uniforms(r, s.O*s.C/s.Groups*s.KH*s.KW), newRing(r, s.N*s.OH*s.OW*s.O)
-		dx, out := newRing(r, s.N*s.H*s.W*s.C), newRing(r, s.N*s.OH*s.OW*s.O)
-		dw := make([]float32, len(w))
-		flops := 2 * float64(s.MACs())
-		b.Run(bs.name+"/forward", func(b *testing.B) {
-			rate(b, flops, func() { c.Forward(p, out.next(), x.next(), w, Epilogue{}, ws) })
-		})
-		b.Run(bs.name+"/data", func(b *testing.B) {
-			rate(b, flops, func() { c.BackwardData(p, dx.next(), y.next(), w, false, ws) })
-		})
-		b.Run(bs.name+"/weights", func(b *testing.B) {
-			rate(b, flops, func() { c.BackwardWeights(p, dw, x.next(), y.next(), false, ws) })
+		b.Run(bs.name, func(b *testing.B) {
+			s := bs.s
+			s.N = *batch
+			c := NewConv(s)
+			ws := make([]float32, c.Workspace())
+			x, w, y := newRing(r, s.N*s.H*s.W*s.C), uniforms(r, s.O*s.C/s.Groups*s.KH*s.KW), newRing(r, s.N*s.OH*s.OW*s.O)
+			dx, out := newRing(r, s.N*s.H*s.W*s.C), newRing(r, s.N*s.OH*s.OW*s.O)
+			dw := make([]float32, len(w))
+			flops := 2 * float64(s.MACs())
+			b.Run("forward", func(b *testing.B) {
+				rate(b, flops, func() { c.Forward(p, out.next(), x.next(), w, Epilogue{}, ws) })
+			})
+			b.Run("data", func(b *testing.B) {
+				rate(b, flops, func() { c.BackwardData(p, dx.next(), y.next(), w, false, ws) })
+			})
+			b.Run("weights", func(b *testing.B) {
+				rate(b, flops, func() { c.BackwardWeights(p, dw, x.next(), y.next(), false, ws) })
+			})
 		})
 	}
 }
@@ -223,40 +226,42 @@ func BenchmarkFused(b *testing.B) {
 	defer p.Close()
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, bs := range benchShapes {
-		s := bs.s
-		s.N = *batch
-		c, f := NewConv(s), NewFusedConv(s)
-		nx, ny := s.N*s.H*s.W, s.N*s.OH*s.OW
-		ws := make([]float32, max(c.Workspace(), f.Workspace(), BatchNormWorkspace(nx, s.C), BatchNormWorkspace(ny, s.O)))
-		x, w, y := newRing(r, nx*s.C), uniforms(r, s.O*s.C/s.Groups*s.KH*s.KW), newRing(r, ny*s.O)
-		z, dx, dy := newRing(r, nx*s.C), newRing(r, nx*s.C), newRing(r, ny*s.O)
-		dw, v, u := make([]float32, len(w)), uniforms(r, s.C), uniforms(r, s.O)
-		in := &Affine{v, v, Positive}
-		mask := NormMask{Positive, nil, u, u}
-		flops := 2 * float64(s.MACs())
-		b.Run(bs.name+"/forward/passes", func(b *testing.B) {
-			rate(b, flops, func() {
-				x, y, z := x.next(), y.next(), z.next()
-				BatchNormApply(p, z, x, v, v, nil, Positive, nx, s.C)
-				c.Forward(p, y, z, w, Epilogue{}, ws)
-				BatchNormStats(p, u, u, y, ny, s.O, ws)
+		b.Run(bs.name, func(b *testing.B) {
+			s := bs.s
+			s.N = *batch
+			c, f := NewConv(s), NewFusedConv(s)
+			nx, ny := s.N*s.H*s.W, s.N*s.OH*s.OW
+			ws := make([]float32, max(c.Workspace(), f.Workspace(), BatchNormWorkspace(nx, s.C), BatchNormWorkspace(ny, s.O)))
+			x, w, y := newRing(r, nx*s.C), uniforms(r, s.O*s.C/s.Groups*s.KH*s.KW), newRing(r, ny*s.O)
+			z, dx, dy := newRing(r, nx*s.C), newRing(r, nx*s.C), newRing(r, ny*s.O)
+			dw, v, u := make([]float32, len(w)), uniforms(r, s.C), uniforms(r, s.O)
+			in := &Affine{v, v, Positive}
+			mask := NormMask{Positive, nil, u, u}
+			flops := 2 * float64(s.MACs())
+			b.Run("forward/passes", func(b *testing.B) {
+				rate(b, flops, func() {
+					x, y, z := x.next(), y.next(), z.next()
+					BatchNormApply(p, z, x, v, v, nil, Positive, nx, s.C)
+					c.Forward(p, y, z, w, Epilogue{}, ws)
+					BatchNormStats(p, u, u, y, ny, s.O, ws)
+				})
 			})
-		})
-		b.Run(bs.name+"/forward/fused", func(b *testing.B) {
-			rate(b, flops, func() { f.Forward(p, y.next(), x.next(), w, in, u, u, ws) })
-		})
-		b.Run(bs.name+"/backward/passes", func(b *testing.B) {
-			rate(b, 2*flops, func() {
-				x, y, z, dx, dy := x.next(), y.next(), z.next(), dx.next(), dy.next()
-				BatchNormGradApply(p, dy, nil, dy, y, mask, u, u, u, false, false, ny, s.O)
-				c.BackwardData(p, dx, dy, w, false, ws)
-				c.BackwardWeights(p, dw, z, dy, false, ws)
-				BatchNormGradStats(p, v, v, dx, x, NormMask{Positive, nil, v, v}, v, v, nx, s.C, ws)
+			b.Run("forward/fused", func(b *testing.B) {
+				rate(b, flops, func() { f.Forward(p, y.next(), x.next(), w, in, u, u, ws) })
 			})
-		})
-		b.Run(bs.name+"/backward/fused", func(b *testing.B) {
-			rate(b, 2*flops, func() {
-				f.Backward(p, FusedGrad{DZ: dy.next(), Y: y.next(), Mask: mask, A: u, B: u, D: u, X: x.next(), In: in, W: w, DX: dx.next(), DW: dw, SumDX: v, SumDXX: v, Mean: v, InvStd: v}, ws)
+			b.Run("backward/passes", func(b *testing.B) {
+				rate(b, 2*flops, func() {
+					x, y, z, dx, dy := x.next(), y.next(), z.next(), dx.next(), dy.next()
+					BatchNormGradApply(p, dy, nil, dy, y, mask, u, u, u, false, false, ny, s.O)
+					c.BackwardData(p, dx, dy, w, false, ws)
+					c.BackwardWeights(p, dw, z, dy, false, ws)
+					BatchNormGradStats(p, v, v, dx, x, NormMask{Positive, nil, v, v}, v, v, nx, s.C, ws)
+				})
+			})
+			b.Run("backward/fused", func(b *testing.B) {
+				rate(b, 2*flops, func() {
+					f.Backward(p, FusedGrad{DZ: dy.next(), Y: y.next(), Mask: mask, A: u, B: u, D: u, X: x.next(), In: in, W: w, DX: dx.next(), DW: dw, SumDX: v, SumDXX: v, Mean: v, InvStd: v}, ws)
+				})
 			})
 		})
 	}

@@ -152,17 +152,22 @@ func (f *FusedConv) input(chunk int, x []float32, in *Affine, buf []float32) []f
 	return buf
 }
 
+// momentChunk is the number of elements of a part, where normLeast rows allow it;
+// it fits the first-level cache.
+const momentChunk = 8 << 10
+
 // momentParts is how the sums over the rows of an activation [N·H·W,C] are
-// split: into parts of a chunk of images that fit the first caches.
+// split: into parts of a chunk of images.
 type momentParts struct {
-	c, perChunk int
-	weights     []float64 // rows of every part
-	total       float64
+	c, step  int // rows of a part
+	perChunk int
+	weights  []float64 // rows of every part
+	total    float64
 }
 
 func newMomentParts(n, images, pixels, c int) momentParts {
-	m := momentParts{c: c, total: float64(n * pixels)}
-	step := normRows(c)
+	m := momentParts{c: c, total: float64(n * pixels), step: max(normLeast, momentChunk/c)}
+	step := m.step
 	m.perChunk = (images*pixels + step - 1) / step
 	for i := 0; i < n; i += images {
 		rows := min(images, n-i) * pixels
@@ -181,7 +186,7 @@ func (m *momentParts) size() int { return 3 * m.c * len(m.weights) }
 func (m *momentParts) part(ws []float32, chunk, i int) (part []float32, lo, hi, rows int) {
 	k := chunk*m.perChunk + i
 	rows = int(m.weights[k])
-	lo = i * normRows(m.c) * m.c
+	lo = i * m.step * m.c
 	return ws[3*k*m.c:][:3*m.c], lo, lo + rows*m.c, rows
 }
 

@@ -5,8 +5,8 @@
 #include "textflag.h"
 
 // func depthRowsAVX512(a *depthRowsArgs)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·depthRowsAVX512(SB), NOSPLIT, $0-8
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·depthRowsAVX512(SB), NOSPLIT, $8-8
 	MOVQ      a+0(FP), AX
 	MOVQ      96(AX), R10
 	MOVQ      $-1, R13
@@ -43,7 +43,10 @@ nobias:
 	SHLQ         $0x02, R8
 	LEAQ         (SI)(SI*2), DI
 	LEAQ         (R8)(R8*2), R9
-	MOVQ         88(AX), R15
+	MOVQ         88(AX), R13
+	MOVQ         R13, (SP)
+	MOVQ         72(AX), R15
+	SHLQ         $0x02, R15
 
 rows:
 	MOVQ BX, R11
@@ -65,6 +68,11 @@ four:
 	VADDPS  (R12)(R9*1), Z12, K1, Z12
 
 fourwrite:
+	LEAQ        (R12)(R15*1), R13
+	PREFETCHT0  (R13)
+	PREFETCHT0  (R13)(R8*1)
+	PREFETCHT0  (R13)(R8*2)
+	PREFETCHT0  (R13)(R9*1)
 	MOVQ        R11, R13
 	VFMADD231PS (R13), Z0, Z9
 	VFMADD231PS (R13)(SI*1), Z0, Z10
@@ -139,6 +147,8 @@ one:
 	VADDPS  (R12), Z9, K1, Z9
 
 onewrite:
+	LEAQ        (R12)(R15*1), R13
+	PREFETCHT0  (R13)
 	MOVQ        R11, R13
 	VFMADD231PS (R13), Z0, Z9
 	ADDQ        DX, R13
@@ -170,10 +180,8 @@ rowdone:
 	MOVQ 56(AX), R13
 	SHLQ $0x02, R13
 	ADDQ R13, BX
-	MOVQ 72(AX), R13
-	SHLQ $0x02, R13
-	ADDQ R13, CX
-	DECQ R15
+	ADDQ R15, CX
+	DECQ (SP)
 	JNE  rows
 	VZEROUPPER
 	RET
@@ -249,8 +257,8 @@ pixels:
 	RET
 
 // func depthRowsAVX2(a *depthRowsArgs)
-// Requires: AVX, FMA3
-TEXT ·depthRowsAVX2(SB), NOSPLIT, $0-8
+// Requires: AVX, FMA3, MMX+
+TEXT ·depthRowsAVX2(SB), NOSPLIT, $8-8
 	MOVQ       a+0(FP), AX
 	MOVQ       96(AX), R10
 	NEGQ       R10
@@ -285,7 +293,10 @@ nobias:
 	SHLQ $0x02, R8
 	LEAQ (SI)(SI*2), DI
 	LEAQ (R8)(R8*2), R9
-	MOVQ 88(AX), R15
+	MOVQ 88(AX), R13
+	MOVQ R13, (SP)
+	MOVQ 72(AX), R15
+	SHLQ $0x02, R15
 
 rows:
 	MOVQ BX, R11
@@ -311,6 +322,11 @@ four:
 	VADDPS     Y14, Y12, Y12
 
 fourwrite:
+	LEAQ         (R12)(R15*1), R13
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R8*1)
+	PREFETCHT0   (R13)(R8*2)
+	PREFETCHT0   (R13)(R9*1)
 	MOVQ         R11, R13
 	VFMADD231PS  (R13), Y0, Y9
 	VFMADD231PS  (R13)(SI*1), Y0, Y10
@@ -394,6 +410,8 @@ one:
 	VADDPS     Y14, Y9, Y9
 
 onewrite:
+	LEAQ         (R12)(R15*1), R13
+	PREFETCHT0   (R13)
 	MOVQ         R11, R13
 	VFMADD231PS  (R13), Y0, Y9
 	ADDQ         DX, R13
@@ -427,10 +445,8 @@ rowdone:
 	MOVQ 56(AX), R13
 	SHLQ $0x02, R13
 	ADDQ R13, BX
-	MOVQ 72(AX), R13
-	SHLQ $0x02, R13
-	ADDQ R13, CX
-	DECQ R15
+	ADDQ R15, CX
+	DECQ (SP)
 	JNE  rows
 	VZEROUPPER
 	RET
