@@ -25,7 +25,7 @@ type FusedConv struct {
 	data    *tilePlan
 	weights *gradPlan
 	zero    []float32
-	out, in momentParts // of y, and of x
+	out, in moments // of y, and of x
 	job     fusedJob
 }
 
@@ -50,8 +50,8 @@ func NewFusedConv(s ConvShape) *FusedConv {
 	f := &FusedConv{s: s, images: fusedImages(s)}
 	f.chunks = (s.N + f.images - 1) / f.images
 	f.splits = min(f.chunks, fusedSplits)
-	f.out = newMomentParts(s.N, f.images, s.OH*s.OW, s.O)
-	f.in = newMomentParts(s.N, f.images, s.H*s.W, s.C)
+	f.out = newMoments(s.N, f.images, s.OH*s.OW, s.O)
+	f.in = newMoments(s.N, f.images, s.H*s.W, s.C)
 	if f.rows = newDepthPlan(s, f.images); f.rows == nil {
 		f.zero = zeros(max(s.C*s.KW, s.O) + 32)
 		f.window = newWindow(s)
@@ -152,45 +152,73 @@ func (f *FusedConv) input(chunk int, x []float32, in *Affine, buf []float32) []f
 	return buf
 }
 
-// momentChunk is the number of elements of a part, where normLeast rows allow it;
-// it fits the first-level cache.
-const momentChunk = 8 << 10
-
-// momentParts is how the sums over the rows of an activation [N·H·W,C] are
-// split: into parts of a chunk of images.
-type momentParts struct {
-	c, step  int // rows of a part
-	perChunk int
-	weights  []float64 // rows of every part
+// moments are the sums over the rows of an activation [N·H·W,C]: three rows of
+// C for every chunk, summed in strips that fit the caches.
+type moments struct {
+	c, strip int
+	weights  []float64 // rows of every chunk
 	total    float64
 }
 
-func newMomentParts(n, images, pixels, c int) momentParts {
-	m := momentParts{c: c, total: float64(n * pixels), step: max(normLeast, momentChunk/c)}
-	step := m.step
-	m.perChunk = (images*pixels + step - 1) / step
+func newMoments(n, images, pixels, c int) moments {
+	m := moments{c: c, strip: normRows(c), total: float64(n * pixels)}
 	for i := 0; i < n; i += images {
-		rows := min(images, n-i) * pixels
-		for range m.perChunk {
-			m.weights = append(m.weights, float64(min(step, rows)))
-			rows -= min(step, rows)
-		}
+		m.weights = append(m.weights, float64(min(images, n-i)*pixels))
 	}
 	return m
 }
 
-func (m *momentParts) size() int { return 3 * m.c * len(m.weights) }
+// size returns the floats of the sums of all chunks.
+func (m *moments) size() int { return 3 * m.c * len(m.weights) }
 
-// part returns the sums of the i-th part of a chunk, and which elements [lo,hi)
-// of the chunk they are of; rows is 0 for parts past the last image.
-func (m *momentParts) part(ws []float32, chunk, i int) (part []float32, lo, hi, rows int) {
-	k := chunk*m.perChunk + i
-	rows = int(m.weights[k])
-	lo = i * m.step * m.c
-	return ws[3*k*m.c:][:3*m.c], lo, lo + rows*m.c, rows
+// scratch returns the floats that one strip needs.
+func (m *moments) scratch() int { return 3 * m.c }
+
+func (m *moments) columns() int { return (m.c + normColumns - 1) / normColumns }
+
+// add computes mean and sum of squared deviations of a chunk x. The deviations
+// are from the mean of the first strip, which is near enough to that of the
+// chunk for their sums to lose nothing.
+func (m *moments) add(ws []float32, chunk int, x, scratch []float32) {
+	c, part := m.c, ws[3*chunk*m.c:][:3*m.c]
+	mean, m2, s1 := part[:c], part[c:2*c], part[2*c:]
+	rows := len(x) / c
+	first := min(rows, m.strip)
+	columnSums(mean, x[:first*c], first, c)
+	Scale(mean, mean, 1/float32(first))
+	for r := 0; r < rows; r += m.strip {
+		n := min(m.strip, rows-r)
+		if r == 0 {
+			columnMoments(s1, m2, x, mean, n, c)
+			continue
+		}
+		columnMoments(scratch[:c], scratch[c:2*c], x[r*c:(r+n)*c], mean, n, c)
+		Add(s1, s1, scratch[:c])
+		Add(m2, m2, scratch[c:2*c])
+	}
+	inv := 1 / float32(rows)
+	for i, s := range s1 {
+		mean[i] += s * inv
+		m2[i] = max(0, m2[i]-s*s*inv)
+	}
 }
 
-func (m *momentParts) columns() int { return (m.c + normColumns - 1) / normColumns }
+// addGrad computes the sums of normGradSums of a chunk.
+func (m *moments) addGrad(ws []float32, chunk int, dy, x []float32, mask NormMask, mean, scratch []float32) {
+	c, part := m.c, ws[3*chunk*m.c:][:3*m.c]
+	rows := len(x) / c
+	for r := 0; r < rows; r += m.strip {
+		n := min(m.strip, rows-r)
+		lo, hi := r*c, (r+n)*c
+		if r == 0 {
+			normGradSums(part[:c], part[c:2*c], dy[:hi], x[:hi], mask, mean, n, c)
+			continue
+		}
+		normGradSums(scratch[:c], scratch[c:2*c], dy[lo:hi], x[lo:hi], mask, mean, n, c)
+		Add(part[:c], part[:c], scratch[:c])
+		Add(part[c:2*c], part[c:2*c], scratch[c:2*c])
+	}
+}
 
 // fusedJob holds the operands of the call in progress; the closures are made
 // once so that a call allocates nothing.
@@ -256,7 +284,8 @@ func (f *FusedConv) Forward(p *Pool, y, x, w []float32, in *Affine, mean, varian
 func (j *fusedJob) forward(chunk, worker int) {
 	f := j.f
 	s := f.s
-	in := f.input(chunk, j.x, j.in, j.pool.scratch(worker, f.inputSize()))
+	buf := j.pool.scratch(worker, f.inputSize()+f.out.scratch())
+	in := f.input(chunk, j.x, j.in, buf)
 	first, n := f.chunk(chunk)
 	y := j.y[first*s.OH*s.OW*s.O:][:n*s.OH*s.OW*s.O]
 	if f.rows != nil {
@@ -264,11 +293,7 @@ func (j *fusedJob) forward(chunk, worker int) {
 	} else {
 		f.forward.runGroup(chunk, &operands{y: y, x: in, packed: j.packed, zero: f.zero, ep: &Epilogue{}})
 	}
-	for i := range f.out.perChunk {
-		if part, lo, hi, rows := f.out.part(j.moments, chunk, i); rows > 0 {
-			rowMoments(part, y[lo:hi], rows, s.O)
-		}
-	}
+	f.out.add(j.moments, chunk, y, buf[f.inputSize():])
 }
 
 func (j *fusedJob) combine(task, _ int) {

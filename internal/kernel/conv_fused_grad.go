@@ -122,16 +122,11 @@ func (j *fusedJob) gradChunk(chunk int, part, xbuf, dybuf, scratch []float32) {
 	if g.SumDX == nil {
 		return
 	}
-	x := g.X[lo:hi]
-	for i := range f.in.perChunk {
-		if part, lo, hi, rows := f.in.part(j.moments, chunk, i); rows > 0 {
-			m := NormMask{Range: g.In.Range, Scale: g.In.Scale, Shift: g.In.Shift}
-			if m.open() {
-				m = NormMask{}
-			}
-			normGradSums(part[:s.C], part[s.C:2*s.C], dx[lo:hi], x[lo:hi], m, g.Mean, rows, s.C)
-		}
+	m := NormMask{Range: g.In.Range, Scale: g.In.Scale, Shift: g.In.Shift}
+	if m.open() {
+		m = NormMask{}
 	}
+	f.in.addGrad(j.moments, chunk, dx, g.X[lo:hi], m, g.Mean, xbuf)
 }
 
 // gradOutput returns the gradient of the convolution's output for a chunk: a
