@@ -44,6 +44,7 @@ type convNorm struct {
 	conv convForm
 	norm batchNorm
 	k    *kernel.FusedConv
+	s    kernel.ConvShape
 	// deferred is set where output 0 is y, and the next convolution applies the
 	// normalisation where it reads; sums are db and ds [C] that it leaves.
 	deferred bool
@@ -149,9 +150,7 @@ func (f *convNorm) Prepare(in, out []*Tensor, training bool) (int, error) {
 			}
 		}
 	}
-	if f.k == nil || f.k.Shape() != s {
-		f.k = kernel.NewFusedConv(s)
-	}
+	f.k, f.s = kernel.NewFusedConv(s), s
 	state := make([]float32, 6*s.O)
 	f.norm.mean, f.norm.invstd, f.norm.scale, f.norm.shift = state[:s.O], state[s.O:2*s.O], state[2*s.O:3*s.O], state[3*s.O:4*s.O]
 	f.sums = state[4*s.O:]
@@ -175,7 +174,7 @@ func (f *convNorm) Forward(c *Context, in, out []*Tensor) error {
 		}
 	}
 	y := out[len(out)-1]
-	s := f.k.Shape()
+	s := f.s
 	rows := s.N * s.OH * s.OW
 	f.k.Forward(c.pool(), y.F, in[0].F, in[1].F, f.activation(), f.norm.mean, f.norm.invstd, c.scratch(f.k.Workspace()))
 	nin := f.inputsOf(y, in)
@@ -207,7 +206,7 @@ func (f *convNorm) Accumulates() {}
 // Backward is that of BatchNormalization and of Conv, with the gradient of y
 // computed where the convolution's gradients read it.
 func (f *convNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
-	s := f.k.Shape()
+	s := f.s
 	rows, dz, y := s.N*s.OH*s.OW, dout[0].F, out[len(out)-1]
 	nin := f.inputsOf(y, in)
 	batch := f.norm.batch(c)

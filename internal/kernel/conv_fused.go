@@ -18,7 +18,8 @@ type FusedConv struct {
 	s       ConvShape
 	images  int // of a chunk
 	chunks  int
-	splits  int // runs of chunks with a sum of the gradient by weights of their own
+	runs    int // of chunks that a forward task takes
+	splits  int // of chunks that a backward task takes, with sums of their own
 	window  window
 	rows    *depthPlan // of depthwise convolutions that it can carry out, else nil
 	forward *tilePlan
@@ -33,9 +34,12 @@ type FusedConv struct {
 // floats: both have to stay in the second-level cache beside a chunk.
 const fusedLimit = 96 << 10
 
-// fusedSplits is the number of sums of the gradient by weights. It must not
-// depend on the number of threads.
-const fusedSplits = 16
+// fusedRuns and fusedSplits are the numbers of tasks forward and backward. They
+// must not depend on the number of threads.
+const (
+	fusedRuns   = 32
+	fusedSplits = 16
+)
 
 // Fusable reports whether a [FusedConv] is the better way for a shape, and not
 // the passes of [Conv] and of the normalisations one after the other.
@@ -47,11 +51,12 @@ func (s ConvShape) Fusable() bool {
 // contradictory.
 func NewFusedConv(s ConvShape) *FusedConv {
 	s.check()
+	s = s.flat()
 	f := &FusedConv{s: s, images: fusedImages(s)}
 	f.chunks = (s.N + f.images - 1) / f.images
-	f.splits = min(f.chunks, fusedSplits)
-	f.out = newMoments(s.N, f.images, s.OH*s.OW, s.O)
-	f.in = newMoments(s.N, f.images, s.H*s.W, s.C)
+	f.runs, f.splits = min(f.chunks, fusedRuns), min(f.chunks, fusedSplits)
+	f.out = newMoments(f, f.runs, s.OH*s.OW, s.O)
+	f.in = newMoments(f, f.splits, s.H*s.W, s.C)
 	if f.rows = newDepthPlan(s, f.images); f.rows == nil {
 		f.zero = zeros(max(s.C*s.KW, s.O) + 32)
 		f.window = newWindow(s)
@@ -62,6 +67,29 @@ func NewFusedConv(s ConvShape) *FusedConv {
 	f.job.init(f)
 	return f
 }
+
+// flat returns the shape with images cut into runs of pixels that fit the cache
+// where the convolution has no neighbours, and s elsewhere.
+func (s ConvShape) flat() ConvShape {
+	if s.KH*s.KW > 1 || s.StrideH > 1 || s.StrideW > 1 || s.H != s.OH || s.W != s.OW {
+		return s
+	}
+	pixels := s.H * s.W
+	best := pixels
+	for p := flatLeast; p < pixels; p++ {
+		if pixels%p == 0 && (p*(s.C+s.O) <= flatMost || best == pixels) {
+			best = p
+		}
+	}
+	s.N, s.H, s.W, s.OH, s.OW = s.N*(pixels/best), 1, best, 1, best
+	return s
+}
+
+// Bounds of a run of pixels: its pixels, and its activations in floats.
+const (
+	flatLeast = 64
+	flatMost  = 48 << 10
+)
 
 // fusedChunk bounds the activations of a chunk of several images, in floats.
 const fusedChunk = 128 << 10
@@ -75,9 +103,6 @@ func fusedImages(s ConvShape) int {
 	}
 	return n
 }
-
-// Shape returns the shape that f was made for.
-func (f *FusedConv) Shape() ConvShape { return f.s }
 
 // Workspace returns how many floats of workspace a pass needs.
 func (f *FusedConv) Workspace() int {
@@ -153,22 +178,25 @@ func (f *FusedConv) input(chunk int, x []float32, in *Affine, buf []float32) []f
 }
 
 // moments are the sums over the rows of an activation [N·H·W,C]: three rows of
-// C for every chunk, summed in strips that fit the caches.
+// C for every run of chunks, summed in strips that fit the caches.
 type moments struct {
 	c, strip int
-	weights  []float64 // rows of every chunk
+	weights  []float64 // rows of every run
 	total    float64
 }
 
-func newMoments(n, images, pixels, c int) moments {
-	m := moments{c: c, strip: normRows(c), total: float64(n * pixels)}
-	for i := 0; i < n; i += images {
-		m.weights = append(m.weights, float64(min(images, n-i)*pixels))
+// newMoments has runs runs of chunks of images.
+func newMoments(f *FusedConv, runs, pixels, c int) moments {
+	m := moments{c: c, strip: normRows(c), total: float64(f.s.N * pixels)}
+	for r := range runs {
+		first, _ := f.chunk(r * f.chunks / runs)
+		last, n := f.chunk((r+1)*f.chunks/runs - 1)
+		m.weights = append(m.weights, float64((last+n-first)*pixels))
 	}
 	return m
 }
 
-// size returns the floats of the sums of all chunks.
+// size returns the floats of the sums of all runs.
 func (m *moments) size() int { return 3 * m.c * len(m.weights) }
 
 // scratch returns the floats that one strip needs.
@@ -176,44 +204,51 @@ func (m *moments) scratch() int { return 3 * m.c }
 
 func (m *moments) columns() int { return (m.c + normColumns - 1) / normColumns }
 
-// add computes mean and sum of squared deviations of a chunk x. The deviations
-// are from the mean of the first strip, which is near enough to that of the
-// chunk for their sums to lose nothing.
-func (m *moments) add(ws []float32, chunk int, x, scratch []float32) {
-	c, part := m.c, ws[3*chunk*m.c:][:3*m.c]
+// part returns the sums of a run.
+func (m *moments) part(ws []float32, run int) []float32 { return ws[3*run*m.c:][:3*m.c] }
+
+// add adds the rows x to the sums of a run: the deviations from the mean of the
+// run's first strip, which is near enough to that of the run for their sums to
+// lose nothing, and their squares.
+func (m *moments) add(part, x, scratch []float32, first bool) {
+	c := m.c
 	mean, m2, s1 := part[:c], part[c:2*c], part[2*c:]
 	rows := len(x) / c
-	first := min(rows, m.strip)
-	columnSums(mean, x[:first*c], first, c)
-	Scale(mean, mean, 1/float32(first))
+	if first {
+		n := min(rows, m.strip)
+		columnSums(mean, x[:n*c], n, c)
+		Scale(mean, mean, 1/float32(n))
+		clear(part[c:])
+	}
 	for r := 0; r < rows; r += m.strip {
 		n := min(m.strip, rows-r)
-		if r == 0 {
-			columnMoments(s1, m2, x, mean, n, c)
-			continue
-		}
 		columnMoments(scratch[:c], scratch[c:2*c], x[r*c:(r+n)*c], mean, n, c)
 		Add(s1, s1, scratch[:c])
 		Add(m2, m2, scratch[c:2*c])
 	}
-	inv := 1 / float32(rows)
-	for i, s := range s1 {
+}
+
+// finish turns the sums of a run into its mean and sum of squared deviations.
+func (m *moments) finish(part []float32, run int) {
+	c := m.c
+	mean, m2 := part[:c], part[c:2*c]
+	inv := float32(1 / m.weights[run])
+	for i, s := range part[2*c:] {
 		mean[i] += s * inv
 		m2[i] = max(0, m2[i]-s*s*inv)
 	}
 }
 
-// addGrad computes the sums of normGradSums of a chunk.
-func (m *moments) addGrad(ws []float32, chunk int, dy, x []float32, mask NormMask, mean, scratch []float32) {
-	c, part := m.c, ws[3*chunk*m.c:][:3*m.c]
+// addGrad adds the sums of normGradSums to those of a run.
+func (m *moments) addGrad(part, dy, x []float32, mask NormMask, mean, scratch []float32, first bool) {
+	c := m.c
+	if first {
+		clear(part)
+	}
 	rows := len(x) / c
 	for r := 0; r < rows; r += m.strip {
 		n := min(m.strip, rows-r)
 		lo, hi := r*c, (r+n)*c
-		if r == 0 {
-			normGradSums(part[:c], part[c:2*c], dy[:hi], x[:hi], mask, mean, n, c)
-			continue
-		}
 		normGradSums(scratch[:c], scratch[c:2*c], dy[lo:hi], x[lo:hi], mask, mean, n, c)
 		Add(part[:c], part[:c], scratch[:c])
 		Add(part[c:2*c], part[c:2*c], scratch[c:2*c])
@@ -276,24 +311,30 @@ func (f *FusedConv) Forward(p *Pool, y, x, w []float32, in *Affine, mean, varian
 	j.pool, j.y, j.x, j.w, j.in, j.mean, j.variance = p, y, x, w, in, mean, variance
 	j.packed, j.moments = ws[:f.packedSize()], ws[f.packedSize():]
 	j.packAll(p, f.forward, false)
-	p.Run(f.chunks, j.forwardTask)
+	p.Run(f.runs, j.forwardTask)
 	p.Run(f.out.columns(), j.meanTask)
 	j.release()
 }
 
-func (j *fusedJob) forward(chunk, worker int) {
+// forward takes a run of chunks through all steps.
+func (j *fusedJob) forward(run, worker int) {
 	f := j.f
 	s := f.s
 	buf := j.pool.scratch(worker, f.inputSize()+f.out.scratch())
-	in := f.input(chunk, j.x, j.in, buf)
-	first, n := f.chunk(chunk)
-	y := j.y[first*s.OH*s.OW*s.O:][:n*s.OH*s.OW*s.O]
-	if f.rows != nil {
-		f.rows.forward(y, in, j.packed, n, nil, Unbounded)
-	} else {
-		f.forward.runGroup(chunk, &operands{y: y, x: in, packed: j.packed, zero: f.zero, ep: &Epilogue{}})
+	part := f.out.part(j.moments, run)
+	from, to := run*f.chunks/f.runs, (run+1)*f.chunks/f.runs
+	for chunk := from; chunk < to; chunk++ {
+		in := f.input(chunk, j.x, j.in, buf)
+		first, n := f.chunk(chunk)
+		y := j.y[first*s.OH*s.OW*s.O:][:n*s.OH*s.OW*s.O]
+		if f.rows != nil {
+			f.rows.forward(y, in, j.packed, n, nil, Unbounded)
+		} else {
+			f.forward.runGroup(chunk, &operands{y: y, x: in, packed: j.packed, zero: f.zero, ep: &Epilogue{}})
+		}
+		f.out.add(part, y, buf[f.inputSize():], chunk == from)
 	}
-	f.out.add(j.moments, chunk, y, buf[f.inputSize():])
+	f.out.finish(part, run)
 }
 
 func (j *fusedJob) combine(task, _ int) {

@@ -69,9 +69,13 @@ func (j *fusedJob) grad(split, worker int) {
 	if f.rows == nil && (f.weights.packX || f.weights.packDY) {
 		work = f.weights.scratch
 	}
-	buf := j.pool.scratch(worker, f.inputSize()+f.gradSize()+work)
-	for c := split * f.chunks / f.splits; c < (split+1)*f.chunks/f.splits; c++ {
+	buf := j.pool.scratch(worker, max(f.in.scratch(), f.inputSize()+f.gradSize()+work))
+	from, to := split*f.chunks/f.splits, (split+1)*f.chunks/f.splits
+	for c := from; c < to; c++ {
 		j.gradChunk(c, part, buf[:f.inputSize()], buf[f.inputSize():][:f.gradSize()], buf[f.inputSize()+f.gradSize():])
+		if j.g.SumDX != nil {
+			j.sumChunk(c, f.in.part(j.moments, split), buf, c == from)
+		}
 	}
 }
 
@@ -119,14 +123,18 @@ func (j *fusedJob) gradChunk(chunk int, part, xbuf, dybuf, scratch []float32) {
 		}
 		f.data.runGroup(chunk, &o)
 	}
-	if g.SumDX == nil {
-		return
-	}
+}
+
+// sumChunk adds the sums for the normalisation before the convolution.
+func (j *fusedJob) sumChunk(chunk int, part, scratch []float32, start bool) {
+	f, g := j.f, &j.g
+	first, n := f.chunk(chunk)
+	lo, hi := first*f.s.H*f.s.W*f.s.C, (first+n)*f.s.H*f.s.W*f.s.C
 	m := NormMask{Range: g.In.Range, Scale: g.In.Scale, Shift: g.In.Shift}
 	if m.open() {
 		m = NormMask{}
 	}
-	f.in.addGrad(j.moments, chunk, dx, g.X[lo:hi], m, g.Mean, xbuf)
+	f.in.addGrad(part, g.DX[lo:hi], g.X[lo:hi], m, g.Mean, scratch, start)
 }
 
 // gradOutput returns the gradient of the convolution's output for a chunk: a
