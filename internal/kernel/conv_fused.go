@@ -57,7 +57,7 @@ func NewFusedConv(s ConvShape) *FusedConv {
 	f.runs, f.splits = min(f.chunks, fusedRuns), min(f.chunks, fusedSplits)
 	f.out = newMoments(f, f.runs, s.OH*s.OW, s.O)
 	f.in = newMoments(f, f.splits, s.H*s.W, s.C)
-	if f.rows = newDepthPlan(s, f.images); f.rows == nil {
+	if f.rows = newDepthPlan(s); f.rows == nil {
 		f.zero = zeros(max(s.C*s.KW, s.O) + 32)
 		f.window = newWindow(s)
 		f.forward = newForwardPlan(s, f.window, f.images)
@@ -141,25 +141,26 @@ func (f *FusedConv) inputSize() int {
 	}
 }
 
-// input returns the elements that the convolution reads for a chunk: those of
-// x, or a copy in buf with the activation applied and the padding added.
+// inputRows copies rows [from,to) of an image of x into its padded copy, with the
+// activation applied.
+func (f *FusedConv) inputRows(dst, x []float32, in *Affine, from, to int) {
+	g, row := &f.rows.x, f.s.W*f.s.C
+	for r := from; r < to; r++ {
+		d, src := g.row(dst, r), x[r*row:][:row]
+		if in == nil {
+			copy(d, src)
+		} else {
+			normApply(d, src, nil, in.Scale, in.Shift, f.s.W, f.s.C, in.Range)
+		}
+	}
+}
+
+// input returns the elements that a convolution not by rows reads for a chunk:
+// those of x, or a copy in buf with the activation applied and the padding added.
 func (f *FusedConv) input(chunk int, x []float32, in *Affine, buf []float32) []float32 {
 	s := f.s
 	first, n := f.chunk(chunk)
 	x = x[first*s.H*s.W*s.C:][:n*s.H*s.W*s.C]
-	if f.rows != nil {
-		g := &f.rows.x
-		g.clear(buf, n)
-		for r := range n * s.H {
-			dst, src := g.row(buf, r/s.H, r%s.H), x[r*s.W*s.C:][:s.W*s.C]
-			if in == nil {
-				copy(dst, src)
-			} else {
-				normApply(dst, src, nil, in.Scale, in.Shift, s.W, s.C, in.Range)
-			}
-		}
-		return buf
-	}
 	if in != nil {
 		normApply(buf, x, nil, in.Scale, in.Shift, n*s.H*s.W, s.C, in.Range)
 		buf, x = buf[len(x):], buf[:len(x):len(x)+windowSlack]
@@ -322,19 +323,40 @@ func (j *fusedJob) forward(run, worker int) {
 	s := f.s
 	buf := j.pool.scratch(worker, f.inputSize()+f.out.scratch())
 	part := f.out.part(j.moments, run)
+	if f.rows != nil {
+		f.rows.x.clear(buf)
+	}
 	from, to := run*f.chunks/f.runs, (run+1)*f.chunks/f.runs
 	for chunk := from; chunk < to; chunk++ {
-		in := f.input(chunk, j.x, j.in, buf)
 		first, n := f.chunk(chunk)
 		y := j.y[first*s.OH*s.OW*s.O:][:n*s.OH*s.OW*s.O]
-		if f.rows != nil {
-			f.rows.forward(y, in, j.packed, n, nil, Unbounded)
-		} else {
+		if f.rows == nil {
+			in := f.input(chunk, j.x, j.in, buf)
 			f.forward.runGroup(chunk, &operands{y: y, x: in, packed: j.packed, zero: f.zero, ep: &Epilogue{}})
+			f.out.add(part, y, buf[f.inputSize():], chunk == from)
+			continue
 		}
-		f.out.add(part, y, buf[f.inputSize():], chunk == from)
+		for i := range n {
+			j.forwardRows(part, j.x[(first+i)*s.H*s.W*s.C:], y[i*s.OH*s.OW*s.O:], buf, chunk == from && i == 0)
+		}
 	}
 	f.out.finish(part, run)
+}
+
+// forwardRows takes one image through all steps, strip by strip. The frame in buf
+// is clear.
+func (j *fusedJob) forwardRows(part, x, y, buf []float32, first bool) {
+	f, d := j.f, j.f.rows
+	strip, row := d.strip(f.s.OW), f.s.OW*f.s.O
+	done := 0
+	for r := 0; r < f.s.OH; r += strip {
+		to := min(f.s.OH, r+strip)
+		need := d.inputRows(to)
+		f.inputRows(buf, x, j.in, done, need)
+		done = need
+		d.forward(y, buf, j.packed, r, to, nil, Unbounded)
+		f.out.add(part, y[r*row:to*row], buf[f.inputSize():], first && r == 0)
+	}
 }
 
 func (j *fusedJob) combine(task, _ int) {

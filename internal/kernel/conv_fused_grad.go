@@ -70,12 +70,22 @@ func (j *fusedJob) grad(split, worker int) {
 		work = f.weights.scratch
 	}
 	buf := j.pool.scratch(worker, max(f.in.scratch(), f.inputSize()+f.gradSize()+work))
+	if f.rows != nil {
+		f.rows.x.clear(buf)
+		f.rows.dy.clear(buf[f.inputSize():])
+	}
 	from, to := split*f.chunks/f.splits, (split+1)*f.chunks/f.splits
 	for c := from; c < to; c++ {
-		j.gradChunk(c, part, buf[:f.inputSize()], buf[f.inputSize():][:f.gradSize()], buf[f.inputSize()+f.gradSize():])
-		if j.g.SumDX != nil {
-			j.sumChunk(c, f.in.part(j.moments, split), buf, c == from)
+		first, n := f.chunk(c)
+		if f.rows != nil {
+			for i := range n {
+				j.gradRows(first+i, split, part, buf[:f.inputSize()], buf[f.inputSize():], c == from && i == 0)
+			}
+			continue
 		}
+		j.gradChunk(c, part, buf[:f.inputSize()], buf[f.inputSize():][:f.gradSize()], buf[f.inputSize()+f.gradSize():])
+		size := f.s.H * f.s.W * f.s.C
+		j.sum(split, first*size, (first+n)*size, buf, c == from)
 	}
 }
 
@@ -83,7 +93,7 @@ func (j *fusedJob) grad(split, worker int) {
 // output.
 func (f *FusedConv) gradSize() int {
 	if f.rows != nil {
-		return f.rows.dy.size() + f.s.OW*f.s.O
+		return f.rows.dy.size() + f.s.OW*f.s.O + f.in.scratch()
 	}
 	return f.images * f.s.OH * f.s.OW * f.s.O
 }
@@ -92,87 +102,100 @@ func (j *fusedJob) gradChunk(chunk int, part, xbuf, dybuf, scratch []float32) {
 	f, g := j.f, &j.g
 	s := f.s
 	first, n := f.chunk(chunk)
-	dy := j.gradOutput(chunk, dybuf)
+	lo, hi := first*s.OH*s.OW*s.O, (first+n)*s.OH*s.OW*s.O
+	dy := g.DZ[lo:hi]
+	if g.A != nil {
+		dy = dybuf
+		j.gradNorm(dy, lo, hi)
+	}
 	if g.DW != nil {
 		x := f.input(chunk, g.X, g.In, xbuf)
-		if f.rows != nil {
-			f.rows.gradWeights(part, x, dy, n)
-		} else {
-			t := f.weights.table(chunk)
-			for i := range f.weights.items {
-				it := &f.weights.items[i]
-				if f.weights.depth {
-					f.weights.sumDepth(it, t, part[it.off:], x, dy, f.zero)
-				} else {
-					f.weights.sum(it, t, part[it.off:][:f.weights.itemSize(it)], x, dy, scratch)
-				}
+		t := f.weights.table(chunk)
+		for i := range f.weights.items {
+			it := &f.weights.items[i]
+			if f.weights.depth {
+				f.weights.sumDepth(it, t, part[it.off:], x, dy, f.zero)
+			} else {
+				f.weights.sum(it, t, part[it.off:][:f.weights.itemSize(it)], x, dy, scratch)
 			}
 		}
 	}
 	if g.DX == nil {
 		return
 	}
-	lo, hi := first*s.H*s.W*s.C, (first+n)*s.H*s.W*s.C
-	dx := g.DX[lo:hi]
-	if f.rows != nil {
-		f.rows.gradData(dx, dy, j.packed, n, g.AddDX)
-	} else {
-		o := operands{y: dx, x: dy, packed: j.packed, zero: f.zero, ep: &Epilogue{}}
-		if g.AddDX {
-			o.res = dx
-		}
-		f.data.runGroup(chunk, &o)
+	dx := g.DX[first*s.H*s.W*s.C : (first+n)*s.H*s.W*s.C]
+	o := operands{y: dx, x: dy, packed: j.packed, zero: f.zero, ep: &Epilogue{}}
+	if g.AddDX {
+		o.res = dx
 	}
+	f.data.runGroup(chunk, &o)
 }
 
-// sumChunk adds the sums for the normalisation before the convolution.
-func (j *fusedJob) sumChunk(chunk int, part, scratch []float32, start bool) {
+// sum adds the elements [lo,hi) to the sums for the normalisation before the
+// convolution, if they are wanted.
+func (j *fusedJob) sum(split, lo, hi int, scratch []float32, start bool) {
 	f, g := j.f, &j.g
-	first, n := f.chunk(chunk)
-	lo, hi := first*f.s.H*f.s.W*f.s.C, (first+n)*f.s.H*f.s.W*f.s.C
+	if g.SumDX == nil || lo == hi {
+		return
+	}
 	m := NormMask{Range: g.In.Range, Scale: g.In.Scale, Shift: g.In.Shift}
 	if m.open() {
 		m = NormMask{}
 	}
-	f.in.addGrad(part, g.DX[lo:hi], g.X[lo:hi], m, g.Mean, scratch, start)
+	f.in.addGrad(f.in.part(j.moments, split), g.DX[lo:hi], g.X[lo:hi], m, g.Mean, scratch, start)
 }
 
-// gradOutput returns the gradient of the convolution's output for a chunk: a
-// copy in buf, or dz itself.
-func (j *fusedJob) gradOutput(chunk int, buf []float32) []float32 {
-	f, g := j.f, &j.g
+// gradRows takes one image of a depthwise convolution through all steps, strip
+// by strip. The frames in the buffers are clear.
+func (j *fusedJob) gradRows(image, split int, part, xbuf, dybuf []float32, first bool) {
+	f, g, d := j.f, &j.g, j.f.rows
 	s := f.s
-	first, n := f.chunk(chunk)
-	lo, hi := first*s.OH*s.OW*s.O, (first+n)*s.OH*s.OW*s.O
-	dz := g.DZ[lo:hi]
-	if f.rows == nil {
-		if g.A == nil {
-			return dz
+	x0, y0 := image*s.H*s.W*s.C, image*s.OH*s.OW*s.O
+	scratch := dybuf[d.dy.size()+s.OW*s.O:]
+	strip, row := d.strip(s.OW), s.OW*s.O
+	xDone, dxDone := 0, 0
+	for r := 0; r < s.OH; r += strip {
+		to := min(s.OH, r+strip)
+		for i := r; i < to; i++ {
+			j.gradRow(i, y0+i*row, dybuf)
 		}
-		j.gradNorm(buf, lo, hi)
-		return buf
-	}
-	d := &f.rows.dy
-	row := buf[d.size():][:s.OW*s.O]
-	d.clear(buf, n)
-	for r := range n * s.OH {
-		dst, at := d.row(buf, r/s.OH, r%s.OH), lo+r*s.OW*s.O
-		src := g.DZ[at:][:s.OW*s.O]
-		if g.A != nil {
-			out := row
-			if d.stepC == 1 {
-				out = dst
-			}
-			j.gradNorm(out, at, at+s.OW*s.O)
-			src = out
+		if g.DW != nil {
+			need := d.inputRows(to)
+			f.inputRows(xbuf, g.X[x0:], g.In, xDone, need)
+			xDone = need
+			d.gradWeights(part, xbuf, dybuf, r, to)
 		}
-		if d.stepC > 1 {
-			d.spread(dst, src)
-		} else if g.A == nil {
-			copy(dst, src)
+		if g.DX == nil {
+			continue
+		}
+		if ready := d.gradRows(to); ready > dxDone {
+			d.gradData(g.DX[x0:], dybuf, j.packed, dxDone, ready, g.AddDX)
+			j.sum(split, x0+dxDone*s.W*s.C, x0+ready*s.W*s.C, scratch, first)
+			dxDone, first = ready, false
 		}
 	}
-	return buf
+}
+
+// gradRow puts row r of the gradient of an image of output, whose elements start
+// at lo, into its padded copy.
+func (j *fusedJob) gradRow(r, lo int, buf []float32) {
+	f, g, d := j.f, &j.g, &j.f.rows.dy
+	n := f.s.OW * f.s.O
+	dst, src := d.row(buf, r), g.DZ[lo:lo+n]
+	if g.A != nil {
+		out := buf[d.size():][:n]
+		if d.stepC == 1 {
+			out = dst
+		}
+		j.gradNorm(out, lo, lo+n)
+		src = out
+	}
+	switch {
+	case d.stepC > 1:
+		d.spread(dst, src)
+	case g.A == nil:
+		copy(dst, src)
+	}
 }
 
 // gradNorm computes the gradient of the elements [lo,hi) of the convolution's
