@@ -30,9 +30,13 @@ type FusedConv struct {
 	job     fusedJob
 }
 
-// fusedLimit bounds the packed weights and the sums of their gradient, in
-// floats: both have to stay in the second-level cache beside a chunk.
-const fusedLimit = 96 << 10
+// fusedLimit and flatLimit bound the packed weights, and with them the sums of
+// their gradient, in floats: both have to stay in the second-level cache beside
+// a chunk, which is small where the convolution has no neighbours.
+const (
+	fusedLimit = 96 << 10
+	flatLimit  = 160 << 10
+)
 
 // fusedRuns and fusedSplits are the numbers of tasks forward and backward. They
 // must not depend on the number of threads.
@@ -44,7 +48,11 @@ const (
 // Fusable reports whether a [FusedConv] is the better way for a shape, and not
 // the passes of [Conv] and of the normalisations one after the other.
 func (s ConvShape) Fusable() bool {
-	return s.O*s.KH*s.KW*(s.C/s.Groups) <= fusedLimit && s.N >= 8 && s.N*s.OH*s.OW >= 1024 && (s.Groups == 1 || s.depthwise())
+	limit := fusedLimit
+	if s.KH*s.KW == 1 {
+		limit = flatLimit
+	}
+	return s.O*s.KH*s.KW*(s.C/s.Groups) <= limit && s.N >= 8 && s.N*s.OH*s.OW >= 1024 && (s.Groups == 1 || s.depthwise())
 }
 
 // NewFusedConv precomputes the tables for a shape. It panics when the shape is
