@@ -42,7 +42,7 @@ const (
 // must not depend on the number of threads.
 const (
 	fusedRuns   = 32
-	fusedSplits = 16
+	fusedSplits = 32
 )
 
 // Fusable reports whether a [FusedConv] is the better way for a shape, and not
