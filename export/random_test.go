@@ -221,6 +221,16 @@ var steps = map[string]func(s *sketch, x, other image) image{
 		h = s.Node("MatMul", y+".down", []string{h, s.Weight(y+".down.w", 0.5, 7, x.c)})
 		return image{s.reshape(s.Node("Transpose", y, []string{h}, "perm", []int64{0, 2, 1}), 0, int64(x.c), 4, 4), x.c}
 	},
+	"recurrent": func(s *sketch, x, _ image) image {
+		y := s.name("recurrent")
+		kind := rapid.SampledFrom([]string{"LSTM", "GRU", "RNN"}).Draw(s.t, "cell")
+		gates := map[string]int{"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+		h := rapid.IntRange(2, 4).Draw(s.t, "hidden")
+		tokens := s.Node("Transpose", y+".tokens", []string{s.reshape(x.name, 0, int64(x.c), 16)}, "perm", []int64{2, 0, 1})
+		in := []string{tokens, s.Weight(y+".w", 0.5, 1, gates*h, x.c), s.Weight(y+".r", 0.5, 1, gates*h, h), s.Weight(y+".b", 0.5, 1, 2*gates*h)}
+		states := s.Node("Transpose", y+".states", []string{s.Node(kind, y, in, "hidden_size", h)}, "perm", []int64{2, 3, 0, 1})
+		return image{s.reshape(states, 0, int64(h), 4, 4), h}
+	},
 	"resize": func(s *sketch, x, _ image) image {
 		if s.opset < 13 {
 			return s.conv(x, 6, 1, 1)

@@ -90,6 +90,7 @@ func zooModel(t *testing.T, path, pruned string, ratio float64, pool *kernel.Poo
 		t.Fatal(err)
 	}
 	achieved := float64(params-keptParams) / float64(params)
+	checkCost(t, pruned, keptParams, keptMACs)
 	diff := "-"
 	if loads == nil {
 		d := compareRuntime(t, masked, pruned, gs)
@@ -101,6 +102,19 @@ func zooModel(t *testing.T, path, pruned string, ratio float64, pool *kernel.Poo
 		t.Errorf("%.1f %% of the parameters can go", 100*achieved)
 	}
 	t.Logf("zoo: %-28s %4.1f %4d groups %4d frozen  params %9d → %9d (%4.1f %%)  MACs %11d → %11d  ours %.2g  ONNX Runtime %s  %s", name, ratio, len(gs.Groups), len(gs.Frozen), params, keptParams, 100*achieved, macs, keptMACs, proof.MaxRel, diff, proof.Reason)
+}
+
+// checkCost compares what was counted with what a written model has.
+func checkCost(t *testing.T, path string, params, macs int64) {
+	t.Helper()
+	g := open(t, path)
+	gs, err := g.Groups(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := gs.NewRemoval().MACs(); g.Params() != params || n != macs {
+		t.Errorf("counted %d parameters and %d MACs, the pruned model has %d and %d", params, macs, g.Params(), n)
+	}
 }
 
 // writeMasked writes the model with the slices of removed units at zero.

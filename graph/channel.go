@@ -12,6 +12,9 @@ type channels struct {
 	terms
 	g *Graph
 	s *Shapes
+	// other has the shapes at other sizes of what the file leaves open; nil where it
+	// leaves nothing open.
+	other *Shapes
 	// axes has the atoms of positions: axes[value index][axis]; nil where nothing was
 	// said yet, −1 in an output that its node has not finished.
 	axes [][][]int32
@@ -41,11 +44,12 @@ const (
 
 type axisKey struct{ value, axis int }
 
-// analyse applies the channel rules of all nodes, in order. stay are nodes whose
-// axes are frozen beforehand, with the reason.
-func (g *Graph) analyse(s *Shapes, stay map[*Node]string) *channels {
+// analyse applies the channel rules of all nodes, in order. other are the shapes at
+// other sizes of open dimensions, or nil. stay are nodes whose axes are frozen
+// beforehand, with the reason.
+func (g *Graph) analyse(s, other *Shapes, stay map[*Node]string) *channels {
 	c := &channels{
-		g: g, s: s, axes: make([][][]int32, len(g.Values)), zero: make([][]bool, len(g.Values)),
+		g: g, s: s, other: other, axes: make([][][]int32, len(g.Values)), zero: make([][]bool, len(g.Values)),
 		constant: make([]bool, len(g.Values)), weight: g.maskedWeights(), whole: map[*Value]*reason{},
 		produces: map[axisKey]bool{}, captured: map[*Node][]*Value{}, sparse: map[string]bool{},
 	}
@@ -101,37 +105,62 @@ func (g *Graph) maskedWeights() map[*Value]bool {
 			continue
 		}
 		for _, i := range n.Def.Params {
-			if i >= len(n.In) || n.In[i] == nil {
+			if i >= len(n.In) || n.In[i] == nil || arithmetic(n) && n.beside(i).fromInput() {
 				continue
 			}
-			v := n.In[i]
-			for v != nil && !v.source() {
-				v = v.moved()
+			for _, v := range n.In[i].origins() {
+				if v.Init != nil && v.Init.F != nil || v.Producer != nil && v.Producer.Attrs["value"].T.F != nil {
+					w[v] = true
+				}
 			}
-			if v == nil || !v.Type.IsFloat() && !(v.Producer != nil && v.Producer.isConstant()) {
-				continue
-			}
-			if arithmetic(n) && (len(v.Uses) == 0 || n.beside(i).fromInput()) {
-				continue
-			}
-			w[v] = true
 		}
 	}
 	return w
 }
 
-// moved returns the value whose elements v has in another order or shape; nil where
-// v is computed.
-func (v *Value) moved() *Value {
+// moved returns the values whose elements v has in another order or shape; none where v
+// is computed.
+func (v *Value) moved() []*Value {
 	n := v.Producer
 	if n == nil || n.Domain != "" || len(n.In) == 0 {
 		return nil
 	}
 	switch n.Type {
-	case "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast":
-		return n.In[0]
+	case "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast", "Split", "Slice", "Gather":
+		return n.In[:1]
+	case "Concat":
+		return n.In
 	}
 	return nil
+}
+
+// origins are the initializers and constants that v consists of; none where it is
+// computed.
+func (v *Value) origins() []*Value {
+	var found []*Value
+	seen := map[*Value]bool{}
+	var walk func(v *Value) bool
+	walk = func(v *Value) bool {
+		if v == nil || seen[v] {
+			return v != nil
+		}
+		seen[v] = true
+		if v.source() {
+			found = append(found, v)
+			return true
+		}
+		from := v.moved()
+		for _, u := range from {
+			if !walk(u) {
+				return false
+			}
+		}
+		return len(from) > 0
+	}
+	if !walk(v) {
+		return nil
+	}
+	return found
 }
 
 // appliedRule is a node with its couplings.
@@ -177,8 +206,10 @@ func (c *channels) node(n *Node, stay string) appliedRule {
 				continue
 			}
 			c.freezeValue(v, why)
-			if src := v.origin(); src != nil && c.whole[src] == nil && c.weightless(src) {
-				c.whole[src] = why
+			for _, src := range v.origins() {
+				if c.whole[src] == nil && c.weightless(src) {
+					c.whole[src] = why
+				}
 			}
 		}
 		return appliedRule{}
@@ -197,6 +228,7 @@ func (c *channels) node(n *Node, stay string) appliedRule {
 		}
 	}
 	r := &ruleInForce{c: c, n: n, hidden: map[int][]int32{}, why: &reason{n, "mixes the positions of the axis"}}
+	r.keepOpen(rule)
 	mentioned := map[axisKey]bool{}
 	for _, k := range rule {
 		r.apply(k, o)
@@ -278,14 +310,6 @@ func (c *channels) fits(rule []op.Coupling, in, out []*op.Tensor) bool {
 	}
 	c.room -= total
 	return true
-}
-
-// origin is the initializer that v holds, perhaps moved; nil if it is none.
-func (v *Value) origin() *Value {
-	for v != nil && !v.source() {
-		v = v.moved()
-	}
-	return v
 }
 
 // weightless reports whether v is a float initializer with more than one element,
@@ -384,36 +408,47 @@ func (c *channels) freezeAxis(v *Value, axis int, why *reason) {
 // direct says for the constants at a node whether their slices compute a channel or
 // read one; it is called in reverse order of the nodes.
 func (c *channels) direct(r appliedRule) {
-	for _, k := range r.couplings {
-		compute := false
-		for _, s := range k.Sides {
-			for _, f := range s.Of {
-				if f.Hidden > 0 || f.Fixed || f.Tensor >= 0 {
-					continue
-				}
-				if ^f.Tensor >= len(r.node.Out) || r.node.Out[^f.Tensor] == nil {
-					continue
-				}
-				v := r.node.Out[^f.Tensor]
-				if !c.constant[v.Index] || c.produces[axisKey{v.Index, f.Axis}] {
-					compute = true
-				}
+	// Hidden axes that go with what is computed carry it to other couplings.
+	inside := map[int]bool{}
+	for range 2 {
+		for _, k := range r.couplings {
+			if k.Sum || !c.computes(r.node, k, inside) {
+				continue
 			}
-		}
-		if !compute || k.Sum {
-			continue
-		}
-		for _, s := range k.Sides {
-			for _, f := range s.Of {
-				if f.Hidden > 0 || f.Fixed || f.Tensor < 0 {
-					continue
-				}
-				if v := r.node.In[f.Tensor]; v != nil && c.constant[v.Index] {
-					c.produces[axisKey{v.Index, f.Axis}] = true
+			for _, s := range k.Sides {
+				for _, f := range s.Of {
+					switch {
+					case f.Fixed:
+					case f.Hidden > 0:
+						inside[f.Hidden] = true
+					case f.Tensor >= 0:
+						if v := r.node.In[f.Tensor]; v != nil && c.constant[v.Index] {
+							c.produces[axisKey{v.Index, f.Axis}] = true
+						}
+					}
 				}
 			}
 		}
 	}
+}
+
+// computes reports whether a coupling has an output that is no constant, or one whose
+// slices compute a channel further on.
+func (c *channels) computes(n *Node, k op.Coupling, inside map[int]bool) bool {
+	for _, s := range k.Sides {
+		for _, f := range s.Of {
+			if f.Hidden > 0 && inside[f.Hidden] {
+				return true
+			}
+			if f.Hidden > 0 || f.Fixed || f.Tensor >= 0 || ^f.Tensor >= len(n.Out) || n.Out[^f.Tensor] == nil {
+				continue
+			}
+			if v := n.Out[^f.Tensor]; !c.constant[v.Index] || c.produces[axisKey{v.Index, f.Axis}] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // ruleInForce applies the couplings of one node.
@@ -422,6 +457,40 @@ type ruleInForce struct {
 	n      *Node
 	hidden map[int][]int32
 	why    *reason
+}
+
+// keepOpen freezes axes inside the operator whose length depends on open dimensions:
+// repeats over the batch are no channels.
+func (r *ruleInForce) keepOpen(rule []op.Coupling) {
+	c := r.c
+	if c.other == nil || c.other.Ops[r.n.Index] == nil {
+		return
+	}
+	lengths := func(rule []op.Coupling) map[int]int {
+		n := map[int]int{}
+		for _, k := range rule {
+			for _, s := range k.Sides {
+				for _, f := range s.Of {
+					if f.Hidden > 0 {
+						n[f.Hidden] = f.Length
+					}
+				}
+			}
+		}
+		return n
+	}
+	own := lengths(rule)
+	if len(own) == 0 {
+		return
+	}
+	o, in, out := c.other.Ops[r.n.Index], c.other.Args(r.n.In), c.other.Args(r.n.Out)
+	rule, _ = op.Couplings(o, in, c.results(r.n, o, in, out))
+	there := lengths(rule)
+	for k, n := range own {
+		if there[k] != n {
+			r.hidden[k] = r.factor(op.FixedAxis(n))
+		}
+	}
 }
 
 // value returns the value that a factor is an axis of.

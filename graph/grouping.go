@@ -18,30 +18,43 @@ import (
 // The result has been tried: with the first unit of every group removed, every node
 // has the shapes it should have. Nodes that cannot be adapted freeze their axes.
 func (g *Graph) Groups(dims map[string]int) (*Groups, error) {
-	at, err := g.sizes(dims)
-	if err != nil {
-		return nil, err
+	for _, batch := range assumedBatch {
+		at, err := g.sizes(dims, batch)
+		if err != nil {
+			return nil, err
+		}
+		if gs := g.groupsAt(at); gs != nil {
+			return gs, nil
+		}
 	}
+	return nil, fmt.Errorf("%s: which channels go together depends on dimensions that the file leaves open\nhint: give them sizes with --dim", g.Name)
+}
+
+// groupsAt finds groups that can be removed at one or two settings of open dimensions;
+// nil where the two have different ones.
+func (g *Graph) groupsAt(at []*Shapes) *Groups {
 	stay := map[*Node]string{}
+	var other *Shapes
+	if len(at) > 1 {
+		other = at[1]
+	}
 	for {
-		c := g.analyse(at[0], stay)
-		gs := c.groups(at[0])
-		if len(at) > 1 {
-			gs.other = g.analyse(at[1], stay).groups(at[1])
+		gs := g.analyse(at[0], other, stay).groups(at[0])
+		if other != nil {
+			gs.other = g.analyse(other, at[0], stay).groups(other)
 			if !gs.matches(gs.other) {
-				return nil, fmt.Errorf("%s: which channels go together depends on dimensions that the file leaves open\nhint: give them sizes with --dim", g.Name)
+				return nil
 			}
 		}
-		problems := gs.rehearse()
 		fresh := false
-		for _, p := range problems {
+		for _, p := range gs.rehearse() {
 			if _, known := stay[p.node]; !known {
 				stay[p.node] = p.text
 				fresh = true
 			}
 		}
 		if !fresh {
-			return gs, nil
+			return gs
 		}
 	}
 }
@@ -51,17 +64,18 @@ func (gs *Groups) matches(other *Groups) bool {
 	return slices.EqualFunc(gs.Groups, other.Groups, func(a, b Group) bool { return a.Name == b.Name && a.Width == b.Width })
 }
 
-// Sizes that stand for open dimensions besides the batch: two of each, so that what
-// follows them can be told from what is constant. The first two that a model can be
-// inferred at are taken.
+// Sizes that stand for open dimensions: two of each, so that what follows them can be
+// told from what is constant. The first two are taken that a model can be inferred at,
+// and of batches the first two at which the same channels go together: a batch that is
+// the number of heads by chance is not.
 var (
-	assumedBatch = [2]int{2, 3}
+	assumedBatch = [][2]int{{2, 3}, {5, 7}, {11, 13}}
 	assumedSizes = [][2]int{{64, 96}, {224, 320}, {512, 640}, {1024, 1280}}
 )
 
 // sizes infers the graph at two settings of its open dimensions, or at one where it
 // has none.
-func (g *Graph) sizes(dims map[string]int) ([]*Shapes, error) {
+func (g *Graph) sizes(dims map[string]int, samples [2]int) ([]*Shapes, error) {
 	batch, other := map[string]bool{}, map[string]bool{}
 	for _, in := range g.Inputs {
 		if len(in.Dims) > 0 && in.Dims[0].Size < 0 {
@@ -77,7 +91,7 @@ func (g *Graph) sizes(dims map[string]int) ([]*Shapes, error) {
 	}
 	var first []*Shapes
 	for _, size := range assumedSizes {
-		all, err := g.sizesAt(dims, batch, other, size)
+		all, err := g.sizesAt(dims, batch, other, samples, size)
 		if err != nil {
 			return nil, err
 		}
@@ -94,12 +108,12 @@ func (g *Graph) sizes(dims map[string]int) ([]*Shapes, error) {
 	return first, nil
 }
 
-func (g *Graph) sizesAt(dims map[string]int, batch, other map[string]bool, size [2]int) ([]*Shapes, error) {
+func (g *Graph) sizesAt(dims map[string]int, batch, other map[string]bool, samples, size [2]int) ([]*Shapes, error) {
 	var all []*Shapes
 	for k := range size {
 		b := Binding{Dims: map[string]int{}}
 		for name := range batch {
-			b.Dims[name] = assumedBatch[k]
+			b.Dims[name] = samples[k]
 		}
 		for name := range other {
 			b.Dims[name] = size[k]

@@ -134,6 +134,24 @@ var topologies = []topology{
 		w = b.Node("Reshape", "w2", []string{w, b.Ints("to", 6, 3, 1, 1)})
 		head(b, b.Node("Conv", "a", []string{image(b), w}), 6)
 	}},
+	// One matrix holds what computes a and c, as attention has its projections.
+	{name: "weight behind Slice", groups: "t.w×6 t.w~2×4", build: func(b *onnxtest.Builder) {
+		w := b.Weight("t.w", 1, 10, 8)
+		x := b.Input("x", -1, 8)
+		part := func(name string, lo, hi int64) string {
+			w := b.Node("Slice", name+".w", []string{w, b.Ints(name+".lo", lo), b.Ints(name+".hi", hi), b.Ints(name+".axis", 0)})
+			return b.Node("Gemm", name, []string{x, w}, "transB", 1)
+		}
+		b.Output(linear(b, relu(b, part("a", 0, 6)), "one", 6, 2), -1, 2)
+		b.Output(linear(b, relu(b, part("c", 6, 10)), "two", 4, 2), -1, 2)
+	}},
+	// Hidden units with their rows of every gate, and features that go in.
+	{name: "recurrent", groups: "i.w×6 l.w×4", build: func(b *onnxtest.Builder) {
+		x := b.Node("Transpose", "steps", []string{relu(b, linear(b, b.Input("x", -1, 5, 3), "i", 3, 6))}, "perm", []int64{1, 0, 2})
+		l := b.Node("LSTM", "l", []string{x, b.Weight("l.w", 1, 1, 16, 6), b.Weight("l.r", 1, 1, 16, 4), b.Weight("l.b", 1, 1, 32)}, "hidden_size", 4)
+		y := b.Node("Squeeze", "y", []string{l, b.Ints("direction", 1)})
+		b.Output(linear(b, y, "head", 4, 2), 5, -1, 2)
+	}},
 	{name: "several outputs", groups: "a.w×6", frozen: "", build: func(b *onnxtest.Builder) {
 		a := conv(b, image(b), "a", 3, 6, 3, 1)
 		c := conv(b, a, "c", 6, 4, 1, 1)

@@ -92,10 +92,13 @@ func (o *expand) Cut(c *Cut) (Change, error) {
 	if got, err := BroadcastShape(c.New[0].Shape, to); err == nil && EqualShape(got, want) {
 		return Change{}, nil
 	}
-	d := len(want) - len(to)
+	// What the input has already is said by 1, so that open dimensions stay open.
+	d, own := len(want)-len(to), len(want)-c.New[0].Rank()
 	for k := range to {
-		if to[k] != 1 {
-			to[k] = want[k+d]
+		if a := k + d; a >= own && c.New[0].Shape[a-own] == want[a] {
+			to[k] = 1
+		} else if to[k] != 1 {
+			to[k] = want[a]
 		}
 	}
 	return Change{Inputs: map[int]*Tensor{1: intsLike(c.In[1], to)}}, nil

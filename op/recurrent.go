@@ -176,7 +176,7 @@ func (f *recurrent) Layouts(in []*Tensor) (want, out []Layout) {
 }
 
 func (f *recurrent) MACs(in, out []*Tensor) int64 {
-	return int64(f.T) * int64(f.B) * int64(len(f.backwards)*f.cell.gates()*f.H) * int64(f.I+f.H)
+	return int64(in[0].Shape[0]) * int64(in[0].Shape[1]) * int64(in[1].Size()+in[2].Size())
 }
 
 func (f *recurrent) Prepare(in, out []*Tensor, training bool) (int, error) {
@@ -402,4 +402,41 @@ func sumRows(dst, v []float32, pitch int) {
 	for i := 0; i+len(dst) <= len(v); i += pitch {
 		kernel.Add(dst, dst, v[i:][:len(dst)])
 	}
+}
+
+// Couplings: an input feature goes with its columns of w; a hidden unit with its rows
+// of every gate, its columns of r, its states and its place in every output. Columns of
+// r are read by the other units, so they must be zero.
+func (f *recurrent) Couplings(in, out []*Tensor) []Coupling {
+	unit, g := HiddenAxis(1, f.H), f.cell.gates()
+	all := []Coupling{
+		{Sides: []Side{Whole(Axis(0, 2)), Whole(Axis(1, 2))}, Sum: true},
+		{Sides: []Side{Whole(Axis(1, 1)), Whole(FixedAxis(g), unit)}},
+		{Sides: []Side{Whole(Axis(2, 1)), Whole(FixedAxis(g), unit)}},
+		{Sides: []Side{Whole(Axis(2, 2)), Whole(unit)}, Sum: true},
+	}
+	if hasInput(in, 3) {
+		all = append(all, Coupling{Sides: []Side{Whole(Axis(3, 1)), Whole(FixedAxis(2*g), unit)}})
+	}
+	if hasInput(in, 7) {
+		all = append(all, Coupling{Sides: []Side{Whole(Axis(7, 1)), Whole(FixedAxis(3), unit)}})
+	}
+	units := []Side{Whole(unit)}
+	for i := 5; i < 7; i++ {
+		if hasInput(in, i) {
+			units = append(units, Whole(Axis(i, 2)))
+		}
+	}
+	for j, y := range out {
+		units = append(units, Whole(Axis(^j, y.Rank()-1)))
+	}
+	return append(all, Coupling{Sides: units})
+}
+
+// Cut adapts the number of hidden units.
+func (f *recurrent) Cut(c *Cut) (Change, error) {
+	if h := c.Kept(2, 2); f.hidden != 0 && h != f.hidden {
+		return Change{Attrs: Attrs{"hidden_size": IntAttr(h)}}, nil
+	}
+	return Change{}, nil
 }
