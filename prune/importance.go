@@ -33,8 +33,12 @@ type Scoring struct {
 	Taylor [][]float64
 }
 
-// DefaultImportance did best in the measurements that RATIONALE.md lists.
-const DefaultImportance = "l2"
+// The importances by default: what did best without training, and what bi-level pruning
+// starts from, in the measurements that RATIONALE.md lists.
+const (
+	UntrainedImportance = "fpgm"
+	TrainedImportance   = "l2"
+)
 
 var importances = map[string]Importance{}
 

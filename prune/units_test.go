@@ -81,7 +81,7 @@ func structuredRun(t *testing.T, g *graph.Graph, threads, masked int, c Config, 
 	pool := kernel.NewPool(threads)
 	t.Cleanup(pool.Close)
 	c.Loss, c.Augment = engine.CrossEntropy{}, data.AugmentNone
-	importance, err := FindImportance(DefaultImportance)
+	importance, err := FindImportance(TrainedImportance)
 	if err != nil {
 		t.Fatal(err)
 	}

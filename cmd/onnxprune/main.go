@@ -86,7 +86,8 @@ func run(args []string) int {
 		kong.Description(description),
 		kong.Vars{
 			"version":     "onnxprune " + version(),
-			"importance":  prune.DefaultImportance,
+			"untrained":   prune.UntrainedImportance,
+			"trained":     prune.TrainedImportance,
 			"importances": strings.Join(prune.Importances(), ", "),
 		},
 		kong.WithHyphenPrefixedParameters(true),

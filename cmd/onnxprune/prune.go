@@ -64,6 +64,12 @@ func (c *pruneCmd) Validate() error {
 	if c.ratio, err = c.structural.check(c.Ratio); err != nil {
 		return err
 	}
+	if c.structure.Grouped() && c.Importance == "" {
+		c.Importance = prune.UntrainedImportance
+		if c.Data != "" {
+			c.Importance = prune.TrainedImportance
+		}
+	}
 	if i, err := prune.FindImportance(c.Importance); err == nil && i.Gradients && c.structure.Grouped() && c.Data == "" {
 		return fmt.Errorf("--importance %s needs --data", c.Importance)
 	}

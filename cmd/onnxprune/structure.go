@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -14,7 +15,7 @@ import (
 type structural struct {
 	Structure string `help:"What is removed together: weight (single weights), filter (output channels with all that is coupled to them), channel (input channels, likewise), N:M (N weights kept of every M along the input channels, as 2:4), block:RxC (blocks of R outputs by C inputs)." default:"weight" placeholder:"weight"`
 
-	Importance    string       `help:"What channels are ranked by: ${importances}. It is also where bip's scores start." default:"${importance}"`
+	Importance    string       `help:"What channels are ranked by, and where bip's scores start: ${importances} (default: ${untrained} without --data, ${trained} with it)." placeholder:"NAME"`
 	Of            string       `help:"What --ratio counts, for filter and channel (${enum})." enum:"params,macs,size,latency" default:"params"`
 	Round         string       `help:"Widths are multiples of this number, 1 for any; auto: 16 for groups of at least 32 channels, else 8." default:"auto" placeholder:"N|auto"`
 	MinChannels   int          `help:"Channels that stay in every group (default ${default})." default:"1" placeholder:"N"`
@@ -75,7 +76,7 @@ func (s *structural) checkChannels() error {
 			set  bool
 			name string
 		}{
-			{s.Of != "params", "--of"}, {len(s.LayerRatio) > 0, "--layer-ratio"}, {s.PerLayer, "--per-layer"}, {s.BestEffort, "--best-effort"},
+			{s.Of != "params", "--of"}, {s.Importance != "", "--importance"}, {len(s.LayerRatio) > 0, "--layer-ratio"}, {s.PerLayer, "--per-layer"}, {s.BestEffort, "--best-effort"},
 			{s.KeepShapes, "--keep-shapes"}, {s.MaskedEpochs != nil, "--masked-epochs"}, {s.Round != "auto", "--round"}, {s.MinChannels != 1, "--min-channels"},
 		} {
 			if f.set {
@@ -84,7 +85,7 @@ func (s *structural) checkChannels() error {
 		}
 		return nil
 	}
-	if _, err := prune.FindImportance(s.Importance); err != nil {
+	if _, err := prune.FindImportance(cmp.Or(s.Importance, prune.TrainedImportance)); err != nil {
 		return err
 	}
 	if s.Round != "auto" {

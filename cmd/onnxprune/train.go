@@ -16,8 +16,8 @@ import (
 type training struct {
 	Epochs      int      `help:"Passes over the training data." default:"5"`
 	Batch       int      `help:"Samples of a step." default:"64"`
-	GivenLR     *float64 `name:"lr" help:"First learning rate of the weights; cosine to 0 (default: 0.05, for filter and channel 0.015)." placeholder:"RATE"`
-	MaskLR      float64  `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0." default:"0.1"`
+	GivenLR     *float64 `name:"lr" help:"First learning rate of the weights; cosine to 0 (default: 0.05, for filter and channel 0.02)." placeholder:"RATE"`
+	GivenMaskLR *float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0 (default: 0.1, for filter and channel 0.02)." placeholder:"RATE"`
 	Gamma       float64  `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
 	WeightDecay float64  `help:"L2 weight decay." default:"5e-4"`
 	Momentum    float64  `help:"Momentum of weights and scores." default:"0.9"`
@@ -25,21 +25,27 @@ type training struct {
 	Augment     string   `help:"Augmentation of training images (${enum})." enum:"auto,crop-flip,flip,none" default:"auto"`
 	FreezeNorm  bool     `help:"Keep BatchNormalization on its running statistics while training."`
 
-	// LR is GivenLR, or the structure's default.
-	LR float64 `kong:"-"`
+	// LR and MaskLR are the given ones, or the structure's defaults.
+	LR     float64 `kong:"-"`
+	MaskLR float64 `kong:"-"`
 }
 
-// First learning rates: what is left of whole channels is near what it was, and is lost
-// at the rate that brings scattered weights back.
+// First learning rates. Scores of channels sum the gradients of many weights, and wander
+// at the rate of single ones.
 const (
-	weightLR  = 0.05
-	channelLR = 0.015
+	weightLR      = 0.05
+	weightMaskLR  = 0.1
+	channelLR     = 0.02
+	channelMaskLR = 0.02
 )
 
 func (t *training) check(s prune.Structure) error {
-	t.LR = weightLR
+	t.LR, t.MaskLR = weightLR, weightMaskLR
 	if s.Grouped() {
-		t.LR = channelLR
+		t.LR, t.MaskLR = channelLR, channelMaskLR
+	}
+	if t.GivenMaskLR != nil {
+		t.MaskLR = *t.GivenMaskLR
 	}
 	if t.GivenLR != nil {
 		t.LR = *t.GivenLR
