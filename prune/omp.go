@@ -85,7 +85,7 @@ func (t *Trainer) epoch(epoch int, upper func(b *data.Batch) (float64, error)) (
 			return 0, err
 		}
 		if !finite(loss) {
-			return 0, t.diverged(epoch, step, loss)
+			return 0, t.diverged(t.Config.Before+epoch, step, loss)
 		}
 		t.descend()
 		total += loss
@@ -95,12 +95,12 @@ func (t *Trainer) epoch(epoch int, upper func(b *data.Batch) (float64, error)) (
 				return 0, err
 			}
 			if !finite(loss) {
-				return 0, t.diverged(epoch, step, loss)
+				return 0, t.diverged(t.Config.Before+epoch, step, loss)
 			}
 		}
 		t.step++
 		if t.Progress.Step != nil {
-			t.Progress.Step(epoch, step+1, t.steps, total/float64(step+1))
+			t.Progress.Step(t.Config.Before+epoch, step+1, t.steps, total/float64(step+1))
 		}
 	}
 	return total / float64(max(1, t.steps)), nil

@@ -182,7 +182,7 @@ func (u *Units) limit(g *graph.Graph) error {
 		for k, r := range l.LayerRatios {
 			if matches(r.Match) {
 				used[len(l.Exclude)+k] = true
-				w.fixed = min(int(math.Round(r.Ratio*float64(grp.Width))), grp.Width)
+				w.fixed = max(0, min(int(math.Round(r.Ratio*float64(grp.Width))), grp.Width-max(l.MinChannels, 1)))
 			}
 		}
 		least := max(l.MinChannels, 1)
