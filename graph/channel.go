@@ -215,8 +215,9 @@ func (c *channels) node(n *Node, stay string) appliedRule {
 		return appliedRule{}
 	}
 	constant := true
-	for _, v := range n.In {
-		constant = constant && (v == nil || c.constant[v.Index])
+	for i, v := range n.In {
+		// Integers that are known, as positions computed from shapes, compute nothing.
+		constant = constant && (v == nil || c.constant[v.Index] || in[i].IsConst() && !in[i].Type.IsFloat())
 	}
 	for _, v := range n.Out {
 		if v != nil {

@@ -15,8 +15,9 @@ import (
 // understand, freeze what they touch. The error is for inputs without a shape, and for
 // groups that depend on the sizes that were assumed.
 //
-// The result has been tried: with the first unit of every group removed, every node
-// has the shapes it should have. Nodes that cannot be adapted freeze their axes.
+// The result has been tried: with a unit of every group removed, and of every second,
+// every node has the shapes it should have. Nodes that cannot be adapted freeze their
+// axes.
 func (g *Graph) Groups(dims map[string]int) (*Groups, error) {
 	for _, batch := range assumedBatch {
 		at, err := g.sizes(dims, batch)
@@ -59,9 +60,50 @@ func (g *Graph) groupsAt(at []*Shapes) *Groups {
 	}
 }
 
-// matches reports whether two analyses found the same groups.
+// unit names a unit of a group.
+type unit struct{ group, unit int }
+
+// matches finds the units of gs in another analysis, by the positions of initializers
+// that go with them, and reports whether both have the same.
 func (gs *Groups) matches(other *Groups) bool {
-	return slices.EqualFunc(gs.Groups, other.Groups, func(a, b Group) bool { return a.Name == b.Name && a.Width == b.Width })
+	at := map[string][]unit{}
+	total := 0
+	for g := range other.Groups {
+		for u := range other.Groups[g].Width {
+			key := other.Groups[g].key(u)
+			at[key] = append(at[key], unit{g, u})
+			total++
+		}
+	}
+	gs.twin = nil
+	for g := range gs.Groups {
+		twins := make([]unit, gs.Groups[g].Width)
+		for u := range twins {
+			key := gs.Groups[g].key(u)
+			if len(at[key]) == 0 {
+				return false
+			}
+			twins[u], at[key] = at[key][0], at[key][1:]
+			total--
+		}
+		gs.twin = append(gs.twin, twins)
+	}
+	return total == 0
+}
+
+// key lists the positions of initializers that go with unit u.
+func (gr *Group) key(u int) string {
+	var b []byte
+	for i := range gr.Members {
+		m := &gr.Members[i]
+		b = varint.AppendUvarint(b, uint64(m.Value.Index))
+		b = varint.AppendUvarint(b, uint64(m.Axis))
+		b = varint.AppendUvarint(b, uint64(len(m.Index[u])))
+		for _, p := range m.Index[u] {
+			b = varint.AppendUvarint(b, uint64(p))
+		}
+	}
+	return string(b)
 }
 
 // Sizes that stand for open dimensions: two of each, so that what follows them can be
@@ -239,17 +281,17 @@ func (c *channels) members(gs *Groups) []slot {
 // weight.
 func (gs *Groups) assemble(slots []slot) {
 	c := gs.channels
-	type unit struct {
+	type found struct {
 		key     string
 		touched []touched
 	}
-	units := map[int32]*unit{}
+	units := map[int32]*found{}
 	for k, a := range gs.axes {
 		for p, x := range c.axes[a.value.Index][a.axis] {
 			for _, u := range c.resolve(x) {
 				w := units[u]
 				if w == nil {
-					w = &unit{}
+					w = &found{}
 					units[u] = w
 				}
 				if n := len(w.touched); n == 0 || w.touched[n-1].axis != int32(k) {

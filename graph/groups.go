@@ -33,6 +33,8 @@ type Groups struct {
 	// other is the same analysis with other sizes of what the file leaves open; nil
 	// where it leaves nothing open.
 	other *Groups
+	// twin[g][u] is the same unit there.
+	twin [][]unit
 	// axes holds every axis of every value that units touch, with the counts that
 	// costs are made of.
 	axes []cutAxis

@@ -177,7 +177,9 @@ func intsLike(t *Tensor, v []int) *Tensor {
 // lengths of axes: the group of a Conv, the sizes of a Split, the target of a
 // Reshape. Inputs that are sliced along a coupled axis are not its business.
 type Cutter interface {
-	// Cut returns what must change; the zero Change if nothing. An error says what
+	// Cut returns what must change; the zero Change if nothing. It is also called where
+	// no axis loses a position, but a constant that the file computes from shapes has
+	// changed. Constants that an input has already may be returned. An error says what
 	// the operator cannot express.
 	Cut(c *Cut) (Change, error)
 }

@@ -120,15 +120,8 @@ func (o *gather) Cut(c *Cut) (Change, error) {
 		return Change{}, err
 	}
 	index := c.In[1]
-	lost := c.Lost(0, own)
-	for i := range index.Shape {
-		lost = lost || c.Lost(^0, own+i)
-	}
-	if !lost {
-		return Change{}, nil
-	}
 	if !index.IsConst() {
-		return Change{}, NeedConst{1}
+		return Change{}, nil // then the axis is in no coupling
 	}
 	at, err := indices(index, c.In[0].Shape[own])
 	if err != nil {

@@ -174,7 +174,6 @@ func (o *pad) Cut(c *Cut) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	changed := false
 	for a := range begin {
 		into, from := c.Gone(AxisRef{^0, a}), c.Gone(AxisRef{0, a})
 		b, e := begin[a], end[a]
@@ -189,13 +188,13 @@ func (o *pad) Cut(c *Cut) (Change, error) {
 		} else {
 			end[a] = -keptIn(from, n+e, n)
 		}
-		changed = changed || begin[a] != b || end[a] != e
-	}
-	if !changed {
-		return Change{}, nil
 	}
 	if !o.input {
-		return Change{Attrs: Attrs{"pads": IntsAttr(append(begin, end...)...)}}, nil
+		pads := append(begin, end...)
+		if EqualShape(pads, o.pads) {
+			return Change{}, nil
+		}
+		return Change{Attrs: Attrs{"pads": IntsAttr(pads...)}}, nil
 	}
 	axes, err := constAxes(c.In, 3, len(begin))
 	if err != nil {

@@ -261,7 +261,7 @@ func (f *resize) Zeros(zero []bool) bool {
 	return zero[0] && (f.coordinate != "tf_crop_and_resize" || f.extrapolation == 0)
 }
 
-// Cut gives axes that lose positions their new size.
+// Cut gives axes the size that they should have.
 func (f *resize) Cut(c *Cut) (Change, error) {
 	if f.inputs < 4 || !hasInput(c.New, 3) || c.New[3].Size() == 0 {
 		return Change{}, nil
@@ -278,7 +278,7 @@ func (f *resize) Cut(c *Cut) (Change, error) {
 	}
 	changed := false
 	for k, a := range axes {
-		if c.Lost(^0, a) && sizes[k] != c.Kept(^0, a) {
+		if (c.Lost(^0, a) || f.policy == "stretch") && sizes[k] != c.Kept(^0, a) {
 			sizes[k], changed = c.Kept(^0, a), true
 		}
 	}

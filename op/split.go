@@ -139,7 +139,7 @@ func (o *split) Zeros(zero []bool) bool { return zero[0] }
 // Cut gives the parts new lengths.
 func (o *split) Cut(c *Cut) (Change, error) {
 	a, lengths, err := o.cut(c.In)
-	if err != nil || !c.Lost(0, a) {
+	if err != nil {
 		return Change{}, err
 	}
 	gone := c.Gone(AxisRef{0, a})

@@ -96,14 +96,10 @@ func (o *tile) Cut(c *Cut) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	changed := false
 	for a, n := range c.In[0].Shape {
-		if n == 1 && c.Lost(^0, a) {
-			rep[a], changed = c.Kept(^0, a), true
+		if n == 1 {
+			rep[a] = c.Kept(^0, a)
 		}
-	}
-	if !changed {
-		return Change{}, nil
 	}
 	return Change{Inputs: map[int]*Tensor{1: intsLike(c.In[1], rep)}}, nil
 }

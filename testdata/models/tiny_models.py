@@ -208,6 +208,64 @@ def write(seed, name, build, *shapes, inputs=("input",), outputs=("logits",), **
     export(net, args, path(name), list(inputs), list(outputs), **options)
 
 
+class OptionA(nn.Module):
+    """A stride-2 residual block whose shortcut is sliced and padded with zero channels, as in CIFAR ResNets."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(*conv_bn(3, 8, 3), nn.ReLU())
+        self.body = nn.Sequential(*conv_bn(8, 12, 3, 2), nn.ReLU(), *conv_bn(12, 12, 3))
+        self.fc = nn.Linear(12, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = F.relu(self.body(x) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2)))
+        return self.fc(x.mean((2, 3)))
+
+
+class UNet(nn.Module):
+    """ConvTranspose, skip connections by Concat, and a Resize to the size of another value."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Sequential(*conv_bn(3, 8, 3), nn.ReLU()), nn.Sequential(*conv_bn(8, 10, 3, 2), nn.ReLU())
+        self.c, self.up = nn.Sequential(*conv_bn(10, 12, 3, 2), nn.ReLU()), nn.ConvTranspose2d(12, 6, 2, 2)
+        self.d, self.out = nn.Sequential(*conv_bn(16, 8, 3), nn.ReLU()), nn.Conv2d(16, 2, 1)
+
+    def forward(self, x):
+        a = self.a(x)
+        b = self.b(a)
+        d = self.d(torch.cat([self.up(self.c(b)), b], 1))
+        d = F.interpolate(d, size=a.shape[2:], mode="bilinear", align_corners=False)
+        return self.out(torch.cat([d, a], 1))
+
+
+class SubPixel(nn.Module):
+    """Channels to pixels in the middle of a network: DepthToSpace."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 16, 3, padding=1), nn.Conv2d(4, 6, 3, padding=1)
+        self.c = nn.Conv2d(6, 2, 1)
+
+    def forward(self, x):
+        return self.c(F.relu(self.b(F.relu(F.pixel_shuffle(self.a(x), 2)))))
+
+
+class Cross(nn.Module):
+    """Learned queries, repeated over the batch, attend to the pixels of an image; all targets are computed from shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.pixels = nn.Parameter(torch.randn(3, 8)), nn.Conv2d(2, 8, 2, 2)
+        self.attention, self.head = nn.MultiheadAttention(8, 2), nn.Linear(8, 5)
+
+    def forward(self, x):
+        memory = self.pixels(x).flatten(2).permute(2, 0, 1)
+        query = self.query[:, None].repeat(1, memory.shape[1], 1)
+        return self.head(self.attention(query, memory, memory, need_weights=False)[0].mean(0))
+
+
 def mlp():
     return nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 5))
 
@@ -232,6 +290,10 @@ def main():
     names = {"inputs": ("image", "vector"), "outputs": ("logits", "value")}
     write(9, "tiny_two_inputs", TwoInputs, (2, 1, 8, 8), (2, 4), **names)
     write(10, "tiny_custom_op", WithCustom, (2, 1, 8, 8), custom_opsets={"example.custom": 1})
+    write(11, "tiny_option_a_bn", OptionA, (2, 3, 8, 8), keep_bn=True)
+    write(12, "tiny_unet", UNet, (2, 3, 8, 8))
+    write(13, "tiny_sub_pixel", SubPixel, (2, 2, 4, 4))
+    write(14, "tiny_cross", Cross, (2, 2, 8, 8))
     write_if()
 
 
