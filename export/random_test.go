@@ -28,6 +28,7 @@ type sketch struct {
 	t     *rapid.T
 	n     int
 	opset int
+	batch int64 // −1 where the file leaves it open
 }
 
 func (s *sketch) name(kind string) string {
@@ -152,6 +153,25 @@ var steps = map[string]func(s *sketch, x, other image) image{
 		y = s.Node("Transpose", s.name("shuffle"), []string{y}, "perm", []int64{0, 2, 1, 3, 4})
 		return image{s.reshape(y, 0, int64(x.c), 4, 4), x.c}
 	},
+	// What exporters write for chunk and view: positions and targets from shapes.
+	"half": func(s *sketch, x, _ image) image {
+		if x.c < 4 {
+			return s.conv(x, 6, 1, 1)
+		}
+		y := s.name("half")
+		end := s.Node("Div", y+".end", []string{s.channels(x), s.ints("two", 2)})
+		return image{s.Node("Slice", y, []string{x.name, s.ints("starts", 0), end, s.ints("axes", 1)}), x.c / 2}
+	},
+	"computed": func(s *sketch, x, _ image) image {
+		g := s.divisor(x.c)
+		y := s.name("computed")
+		per := s.Node("Div", y+".per", []string{s.channels(x), s.ints("groups", int64(g))})
+		to := s.Node("Concat", y+".to", []string{s.ints("batch", 0), s.ints("g", int64(g)), per, s.ints("pixels", 16)}, "axis", 0)
+		r := s.Node("Reshape", y, []string{x.name, to})
+		r = s.Node("Transpose", y+".turned", []string{r}, "perm", []int64{0, 2, 1, 3})
+		back := s.Node("Concat", y+".back", []string{s.ints("batch", 0), s.channels(x), s.ints("rows", 4), s.ints("rest", -1)}, "axis", 0)
+		return image{s.Node("Reshape", y+".image", []string{r, back}), x.c}
+	},
 	"gather": func(s *sketch, x, _ image) image {
 		n := rapid.IntRange(2, 6).Draw(s.t, "n")
 		var at []int64
@@ -236,7 +256,11 @@ var steps = map[string]func(s *sketch, x, other image) image{
 			return s.conv(x, 6, 1, 1)
 		}
 		y := s.name("resize")
-		up := s.Node("Resize", y, []string{x.name, "", "", s.ints("sizes", 2, int64(x.c), 8, 8)}, "mode", "nearest", "nearest_mode", "floor", "coordinate_transformation_mode", "asymmetric")
+		in := []string{x.name, "", s.Floats(y+".scales", []float32{1, 1, 2, 2}, 4)}
+		if s.batch > 0 {
+			in = []string{x.name, "", "", s.ints("sizes", s.batch, int64(x.c), 8, 8)}
+		}
+		up := s.Node("Resize", y, in, "mode", "nearest", "nearest_mode", "floor", "coordinate_transformation_mode", "asymmetric")
 		return image{s.Node("MaxPool", y+".pool", []string{up}, "kernel_shape", []int64{2, 2}, "strides", []int64{2, 2}), x.c}
 	},
 	"shared": func(s *sketch, x, o image) image {
@@ -251,6 +275,12 @@ var steps = map[string]func(s *sketch, x, other image) image{
 		w := s.Node("Transpose", y+".w", []string{s.Weight(y+".t", 1, x.c, 5, 1, 1)}, "perm", []int64{1, 0, 2, 3})
 		return image{s.Node("Conv", y, []string{x.name, w}), 5}
 	},
+}
+
+// channels reads the number of channels at run time, as a vector of one.
+func (s *sketch) channels(x image) string {
+	y := s.name("channels")
+	return s.Node("Gather", y, []string{s.Node("Shape", y+".shape", []string{x.name}), s.ints("one", 1)})
 }
 
 // reduce folds the channels; axes are an input since the given opset.
@@ -272,8 +302,8 @@ func (s *sketch) values(n int) []float32 {
 // draw makes a graph with one or two outputs.
 func draw(t *rapid.T) []byte {
 	opset := rapid.SampledFrom([]int{11, 13, 21}).Draw(t, "opset")
-	s := &sketch{Builder: onnxtest.New(int64(opset), rapid.Uint64().Draw(t, "seed")), t: t, opset: opset}
-	x := image{s.Input("x", 2, 3, 4, 4), 3}
+	s := &sketch{Builder: onnxtest.New(int64(opset), rapid.Uint64().Draw(t, "seed")), t: t, opset: opset, batch: rapid.SampledFrom([]int64{2, -1}).Draw(t, "batch")}
+	x := image{s.Input("x", s.batch, 3, 4, 4), 3}
 	images := []image{s.conv(x, 6, 3, 1)}
 	kinds := slices.Sorted(maps.Keys(steps))
 	for range rapid.IntRange(1, 7).Draw(t, "steps") {
@@ -290,18 +320,18 @@ func draw(t *rapid.T) []byte {
 	case 0:
 		flat := s.Node("Flatten", "flat", []string{last.name})
 		s.Node("Gemm", "y", []string{flat, s.Weight("head.w", 0.3, 3, 16*last.c), s.Weight("head.b", 1, 3)}, "transB", 1)
-		s.Output("y", 2, 3)
+		s.Output("y", s.batch, 3)
 	case 1:
 		pooled := s.Node("GlobalMaxPool", "pooled", []string{last.name})
 		s.Node("MatMul", "y", []string{s.reshape(pooled, -1, int64(last.c)), s.Weight("head.w", 0.3, last.c, 3)})
-		s.Output("y", 2, 3)
+		s.Output("y", s.batch, 3)
 	default:
 		y := s.Node("Conv", "y", []string{last.name, s.Weight("head.w", 1, 2, last.c, 1, 1)})
-		s.Output(y, 2, 2, 4, 4)
+		s.Output(y, s.batch, 2, 4, 4)
 	}
 	if rapid.Bool().Draw(t, "second output") {
 		o := rapid.SampledFrom(images).Draw(t, "output")
-		s.Output(o.name, 2, int64(o.c), 4, 4)
+		s.Output(o.name, s.batch, int64(o.c), 4, 4)
 	}
 	b, err := s.Proto.Marshal()
 	if err != nil {
