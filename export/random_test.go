@@ -122,14 +122,20 @@ var steps = map[string]func(s *sketch, x, other image) image{
 	},
 	"split": func(s *sketch, x, _ image) image {
 		a := rapid.IntRange(1, x.c-1).Draw(s.t, "at")
+		even := x.c%2 == 0 && rapid.Bool().Draw(s.t, "even")
 		y := s.name("split")
 		sizes := []int64{int64(a), int64(x.c - a)}
 		n := onnxio.NewNode("Split", y, []string{x.name}, []string{y + ".a", y + ".b"})
 		axis, i, name := onnxio.AttributeProto_INT, int64(1), "axis"
 		n.Attribute = append(n.Attribute, &onnxio.AttributeProto{Name: &name, Type: &axis, I: &i})
-		if s.opset >= 13 {
+		switch {
+		case even && s.opset >= 18:
+			two, name := int64(2), "num_outputs"
+			n.Attribute = append(n.Attribute, &onnxio.AttributeProto{Name: &name, Type: &axis, I: &two})
+		case even:
+		case s.opset >= 13:
 			n.Input = append(n.Input, s.ints("sizes", sizes...))
-		} else {
+		default:
 			list, name := onnxio.AttributeProto_INTS, "split"
 			n.Attribute = append(n.Attribute, &onnxio.AttributeProto{Name: &name, Type: &list, Ints: sizes})
 		}
