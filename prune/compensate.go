@@ -60,7 +60,7 @@ func (u *Units) Compensate(g *graph.Graph, state *engine.State) Compensation {
 // goneInputs marks the input channels of a consumer that the removal takes.
 func (u *Units) goneInputs(w *graph.Value, n *graph.Node, channels int) (gone []bool, ok bool) {
 	_, in, known := n.InputAxes(1, w.Init.Rank())
-	if !known || n.Type == "Conv" && w.Init.Shape[1] != channels {
+	if !known || w.Init.Shape[in] != channels || n.Type == "Gemm" && !plainGemm(n) {
 		return nil, false
 	}
 	gone = make([]bool, channels)
@@ -81,6 +81,12 @@ func (u *Units) goneInputs(w *graph.Value, n *graph.Node, channels int) (gone []
 		}
 	}
 	return gone, ok
+}
+
+// plainGemm reports whether a Gemm computes A·op(B) + C.
+func plainGemm(n *graph.Node) bool {
+	one := func(name string) bool { a, given := n.Attrs[name]; return !given || a.F == 1 }
+	return n.Attrs["transA"].I == 0 && one("alpha") && one("beta")
 }
 
 // contribution is Δ per output.
