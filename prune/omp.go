@@ -46,10 +46,21 @@ func (t *Trainer) Retrain() error {
 	return t.train()
 }
 
-// train makes the configured epochs of lower steps.
+// train makes the configured epochs of lower steps, on both batches of an iteration if
+// the settings say so.
 func (t *Trainer) train() error {
+	var second func(b *data.Batch) (float64, error)
+	if t.Config.BothBatches {
+		second = func(b *data.Batch) (float64, error) {
+			loss, err := t.gradients(b)
+			if err == nil && finite(loss) {
+				t.descend()
+			}
+			return loss, err
+		}
+	}
 	for epoch := 1; epoch <= t.Config.Epochs; epoch++ {
-		mean, err := t.epoch(epoch, nil)
+		mean, err := t.epoch(epoch, second)
 		if err != nil {
 			return err
 		}

@@ -32,6 +32,9 @@ type Config struct {
 	Gamma float64
 	// WeightDecay is added to the gradient as WeightDecay·θ.
 	WeightDecay float64
+	// BothBatches makes a lower step also on the second batch of an iteration once no mask
+	// needs it: an epoch then has the two passes that one of bi-level pruning has.
+	BothBatches bool
 	// Momentum of weights and of scores.
 	Momentum float64
 	Seed     uint64

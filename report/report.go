@@ -87,6 +87,7 @@ type Settings struct {
 	PerLayer      bool    `json:"per_layer,omitempty"`
 	KeepShapes    bool    `json:"keep_shapes,omitempty"`
 	MaskedEpochs  int     `json:"masked_epochs,omitempty"`
+	BothBatches   bool    `json:"both_batches,omitempty"`
 }
 
 // Ratio is the fraction of the masked weights that is removed; where channels are, that

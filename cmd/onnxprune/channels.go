@@ -112,7 +112,7 @@ func (c *pruneCmd) rankChannels(con *console, g *graph.Graph, state *engine.Stat
 func (c *pruneCmd) trainChannels(con *console, g *graph.Graph, state *engine.State, units *prune.Units, goal prune.Goal, importance prune.Importance, s *sources, pool *kernel.Pool, r *report.Run) (*selection, error) {
 	p := &prune.Structured{Graph: g, State: state, Units: units, Goal: goal, Importance: importance, Train: s.train, Val: s.val, Pool: pool,
 		Config: c.config(s), Masked: c.maskedEpochs()}
-	r.Settings.MaskedEpochs = p.Masked
+	r.Settings.MaskedEpochs, r.Settings.BothBatches = p.Masked, c.BothBatches
 	p.Cut = func(small *graph.Graph, epoch int) {
 		fmt.Fprintf(con.err, "after epoch %d: cut to %s parameters, %s MACs\n", epoch, report.Count(small.Params()), report.MACs(sampleMACs(small, s.dims)))
 	}

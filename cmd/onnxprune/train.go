@@ -132,7 +132,7 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 func (c *pruneCmd) config(s *sources) prune.Config {
 	return prune.Config{
 		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
-		WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
+		BothBatches: c.BothBatches, WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
 		FreezeNorm: c.FreezeNorm, Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
 }
