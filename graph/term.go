@@ -50,7 +50,9 @@ func (t *terms) union(of []int32) int32 {
 			why = w
 		}
 	}
-	t.atoms = append(t.atoms, atom{bound: true, set: slices.Clone(of), why: why})
+	set := slices.Clone(of)
+	slices.Sort(set)
+	t.atoms = append(t.atoms, atom{bound: true, set: slices.Compact(set), why: why})
 	return int32(len(t.atoms) - 1)
 }
 
