@@ -18,12 +18,19 @@ import (
 // first mask is that of magnitude pruning, and are ordered by value: a score
 // below zero is an element that the loss wants gone. Masked weights are not
 // updated and hold no momentum.
+//
+// Frozen weights (hydra) make no lower step, and γ is ∞.
 type BiP struct {
 	t       *Trainer
 	scores  [][]float32
 	momenta [][]float32
 	to      projection
 	before  [][]float32
+	frozen  bool
+}
+
+func init() {
+	registerMethod(Method{Name: "bip", Train: func(t *Trainer) error { return NewBiP(t).Run() }, Masked: func(epochs int) int { return max(1, epochs/5) }})
 }
 
 // NewBiP starts from the trainer's present weights with their magnitudes' mask.
@@ -60,7 +67,11 @@ func (b *BiP) Run() error {
 		for i, l := range t.Masks.Layers {
 			copy(b.before[i], l.Mask)
 		}
-		mean, err := t.epoch(epoch, b.upper)
+		steps := []func(*data.Batch) (float64, error){t.lower, b.upper}
+		if b.frozen {
+			steps = steps[1:]
+		}
+		mean, err := t.epoch(epoch, steps...)
 		if err != nil {
 			return err
 		}
@@ -79,6 +90,10 @@ func (b *BiP) upper(batch *data.Batch) (float64, error) {
 		return loss, err
 	}
 	lr := float32(t.Config.MaskLR * t.cosine())
+	gammaInv := float32(1 / t.Config.Gamma)
+	if b.frozen {
+		gammaInv = 0
+	}
 	for i, l := range t.Masks.Layers {
 		grad := t.plan.Grad(l.Name)
 		if grad == nil {
@@ -86,7 +101,7 @@ func (b *BiP) upper(batch *data.Batch) (float64, error) {
 		}
 		g, s, mom := grad.F, b.scores[i], b.momenta[i]
 		t.chunks(len(s), func(lo, hi int) {
-			kernel.BiPScore(s[lo:hi], mom[lo:hi], l.Theta[lo:hi], g[lo:hi], l.Mask[lo:hi], lr, float32(t.Config.Momentum), float32(1/t.Config.Gamma))
+			kernel.BiPScore(s[lo:hi], mom[lo:hi], l.Theta[lo:hi], g[lo:hi], l.Mask[lo:hi], lr, float32(t.Config.Momentum), gammaInv)
 		})
 	}
 	b.project()

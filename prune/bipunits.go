@@ -20,6 +20,7 @@ type UnitBiP struct {
 	scores  [][]float64
 	momenta [][]float64
 	before  [][]bool
+	frozen  bool
 	// Choice is what the last projection came to.
 	Choice Choice
 }
@@ -57,7 +58,11 @@ func (b *UnitBiP) Run() error {
 		for g, removed := range b.u.Removed() {
 			copy(b.before[g], removed)
 		}
-		mean, err := t.epoch(epoch, b.upper)
+		steps := []func(*data.Batch) (float64, error){t.lower, b.upper}
+		if b.frozen {
+			steps = steps[1:]
+		}
+		mean, err := t.epoch(epoch, steps...)
 		if err != nil {
 			return err
 		}
@@ -76,7 +81,11 @@ func (b *UnitBiP) upper(batch *data.Batch) (float64, error) {
 		return loss, err
 	}
 	lr := t.Config.MaskLR * t.maskCosine()
-	slopes := b.u.slopes(t, 1/t.Config.Gamma)
+	gammaInv := 1 / t.Config.Gamma
+	if b.frozen {
+		gammaInv = 0
+	}
+	slopes := b.u.slopes(t, gammaInv)
 	for g, s := range b.scores {
 		mom := b.momenta[g]
 		for i := range s {

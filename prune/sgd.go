@@ -60,6 +60,13 @@ func (p piece) slice(lo, hi int) piece {
 	return q
 }
 
+// Reset sets all momenta to zero.
+func (s *SGD) Reset() {
+	for _, m := range s.momenta {
+		clear(m)
+	}
+}
+
 // Step descends along the gradients that the plan's last step left.
 func (s *SGD) Step(lr, momentum, weightDecay float64) {
 	s.lr, s.m, s.d = float32(lr), float32(momentum), float32(weightDecay)

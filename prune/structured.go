@@ -22,6 +22,8 @@ type Structured struct {
 	// Masked is the number of epochs of bi-level pruning under masks, up to
 	// Config.Epochs; 0 is one-shot pruning by importance.
 	Masked int
+	// Frozen trains scores only in the masked epochs, with γ = ∞ (hydra).
+	Frozen bool
 	// Restart begins the learning rate's cosine anew after the cut.
 	Restart bool
 	Train   *data.Dataset
@@ -68,6 +70,7 @@ func (s *Structured) Run(t *Trainer) (best int, values map[string][]float32, err
 	if err != nil {
 		return 0, nil, err
 	}
+	b.frozen = s.Frozen
 	if s.Masked > 0 {
 		if err := s.Units.checkGates(t); err != nil {
 			return 0, nil, err

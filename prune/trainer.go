@@ -23,6 +23,8 @@ type Config struct {
 	// Before is the number of epochs that another trainer has made, Whole that of the
 	// learning rate's cosine, 0 for Epochs. The mask's rate has a cosine over Epochs.
 	Before, Whole int
+	// Retrain is the number of epochs after those of the method, with the masks fixed.
+	Retrain int
 	// Batch is the number of samples of a step.
 	Batch int
 	// LR and MaskLR are the first learning rates of weights and scores; both follow a
@@ -81,6 +83,8 @@ type Trainer struct {
 	Pool     *kernel.Pool
 	Config   Config
 	Progress Progress
+	// Rewind is where training under fixed masks begins; nil where it goes on.
+	Rewind *Rewind
 
 	plan    *engine.Plan
 	eval    *engine.Plan

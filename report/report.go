@@ -79,6 +79,14 @@ type Settings struct {
 	Temperature  float64 `json:"temperature,omitempty"`
 	LabelWeight  float64 `json:"label_weight,omitempty"`
 	FreezeNorm   bool    `json:"freeze_norm,omitempty"`
+	// Ranking is what single weights were ranked by before training; empty for magnitude.
+	Ranking string `json:"ranking,omitempty"`
+	// Retrain are epochs with fixed masks at the end. Rewind is the epoch of dense training
+	// that weights were put back to, RewindFrom the file with those it began from, where
+	// it is not the input.
+	Retrain    int    `json:"retrain,omitempty"`
+	Rewind     *int   `json:"rewind,omitempty"`
+	RewindFrom string `json:"rewind_from,omitempty"`
 	// The rest is for channels.
 	Importance    string  `json:"importance,omitempty"`
 	Round         string  `json:"round,omitempty"`

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -110,7 +111,7 @@ func (r *Run) Write(w io.Writer) error {
 		final = r.Settings.Importance
 	}
 	if r.Magnitude != nil {
-		untrained := "magnitude, untrained"
+		untrained := cmp.Or(r.Settings.Ranking, "magnitude") + ", untrained"
 		if r.Settings.Importance != "" {
 			untrained = r.Settings.Importance + ", untrained"
 		}

@@ -37,7 +37,7 @@ func (c *pruneCmd) channels(con *console, g *graph.Graph, s *sources, pool *kern
 	if err != nil {
 		return err
 	}
-	importance, err := prune.FindImportance(c.Importance)
+	importance, err := c.ranker(units, &prune.Saliency{Graph: g, Pool: pool, Seed: c.Seed, Dims: s.dims})
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (c *pruneCmd) rankChannels(con *console, g *graph.Graph, state *engine.Stat
 // trainChannels runs bip on groups, or retraining after a one-shot choice.
 func (c *pruneCmd) trainChannels(con *console, g *graph.Graph, state *engine.State, units *prune.Units, goal prune.Goal, importance prune.Importance, s *sources, pool *kernel.Pool, r *report.Run) (*selection, error) {
 	p := &prune.Structured{Graph: g, State: state, Units: units, Goal: goal, Importance: importance, Train: s.train, Val: s.val, Pool: pool,
-		Config: c.config(s), Masked: c.maskedEpochs()}
+		Config: c.config(s), Masked: c.maskedEpochs(), Frozen: c.method.Frozen}
 	r.Settings.MaskedEpochs, r.Settings.BothBatches = p.Masked, c.BothBatches
 	p.Cut = func(small *graph.Graph, epoch int) {
 		fmt.Fprintf(con.err, "after epoch %d: cut to %s parameters, %s MACs\n", epoch, report.Count(small.Params()), report.MACs(sampleMACs(small, s.dims)))
@@ -135,6 +135,11 @@ func (c *pruneCmd) trainChannels(con *console, g *graph.Graph, state *engine.Sta
 	if err := c.announce(con, t, s, r); err != nil {
 		return nil, err
 	}
+	if c.ranks() && c.method.Gradients {
+		if p.Importance, err = c.method.ForUnits(units, t.Saliency()); err != nil {
+			return nil, err
+		}
+	}
 	best, values, err := p.Run(t)
 	b.clear()
 	if err != nil {
@@ -147,12 +152,12 @@ func (c *pruneCmd) trainChannels(con *console, g *graph.Graph, state *engine.Sta
 // maskedEpochs is how many epochs bip masks before channels are cut.
 func (c *pruneCmd) maskedEpochs() int {
 	switch {
-	case c.Method == "omp":
+	case c.method.Masked == nil:
 		return 0
 	case c.MaskedEpochs != nil:
 		return min(*c.MaskedEpochs, c.Epochs)
 	}
-	return max(1, c.Epochs/5)
+	return c.method.Masked(c.Epochs)
 }
 
 // enterChannels lists groups and ratio.

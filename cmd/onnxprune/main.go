@@ -88,6 +88,7 @@ func run(args []string) int {
 			"version":     "onnxprune " + version(),
 			"untrained":   prune.UntrainedImportance,
 			"trained":     prune.TrainedImportance,
+			"methods":     strings.Join(prune.Methods(), ","),
 			"importances": strings.Join(prune.Importances(), ", "),
 		},
 		kong.WithHyphenPrefixedParameters(true),

@@ -37,13 +37,13 @@ type pruneCmd struct {
 	Ratio   *float64  `help:"Fraction of the prunable weights to remove, in [0,1)." placeholder:"R"`
 	Data    string    `help:"Dataset directory to train on." placeholder:"DIR"`
 	Val     string    `help:"Dataset directory to measure each epoch on; the best epoch is written." placeholder:"DIR"`
-	Method  string    `help:"bip: bi-level pruning (default with --data). omp: one-shot magnitude, then retraining if there is --data (default without)." enum:",bip,omp" default:"" placeholder:"bip|omp"`
 	Exclude []pattern `help:"Leave out weights whose initializer or node name matches, repeatable." sep:"none" placeholder:"REGEX"`
 	Masks   string    `help:"How masks are written: fold puts exact zeros into the weights, node adds Mul(W, W.mask) (${enum})." enum:"fold,node" default:"fold"`
 	Report  string    `help:"Write a report." placeholder:"FILE.json"`
 	Quiet   bool      `help:"Print nothing but errors."`
 
 	structural
+	methodFlags
 	training
 	lossFlags
 	computing
@@ -57,14 +57,17 @@ func (c *pruneCmd) Validate() error {
 	if c.Out == "" {
 		return errors.New("OUT is empty, wants a file name")
 	}
-	if c.Method == "bip" && c.Data == "" {
-		return errors.New("--method bip needs --data")
-	}
 	var err error
 	if c.ratio, err = c.structural.check(c.Ratio); err != nil {
 		return err
 	}
-	if c.structure.Grouped() && c.Importance == "" {
+	if err := c.methodFlags.check(c.structure, c.Importance, c.Data != ""); err != nil {
+		return err
+	}
+	switch {
+	case c.structure.Grouped() && c.ranks():
+		c.Importance = c.method.Name
+	case c.structure.Grouped() && c.Importance == "":
 		c.Importance = prune.UntrainedImportance
 		if c.Data != "" {
 			c.Importance = prune.TrainedImportance
@@ -94,12 +97,6 @@ func (c *pruneCmd) Run(con *console) error {
 	if err := prune.CheckRatio(c.ratio); err != nil {
 		return err
 	}
-	if c.Method == "" {
-		c.Method = "omp"
-		if c.Data != "" {
-			c.Method = "bip"
-		}
-	}
 	g, err := load(c.In)
 	if err != nil {
 		return err
@@ -111,6 +108,9 @@ func (c *pruneCmd) Run(con *console) error {
 		if err := g.CheckMaskNodes(); err != nil {
 			return err
 		}
+	}
+	if err := c.methodFlags.open(); err != nil {
+		return err
 	}
 	if err := errors.Join(declared(g, c.Dim), writable(c.Out), writable(c.Report)); err != nil {
 		return err
@@ -128,7 +128,7 @@ func (c *pruneCmd) Run(con *console) error {
 	defer pool.Close()
 
 	r := &report.Run{Format: 1, Layers: []report.Layer{}, Input: filepath.Base(c.In), Output: filepath.Base(c.Out)}
-	r.Settings = report.Settings{Method: c.Method, Structure: c.structure.String(), Masks: c.Masks, Seed: c.Seed}
+	r.Settings = report.Settings{Method: c.Method, Ranking: c.ranking(), Structure: c.structure.String(), Masks: c.Masks, Seed: c.Seed}
 	var check export.Check
 	if c.structure.Grouped() {
 		err = c.channels(con, g, s, pool, r)
@@ -228,7 +228,7 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 		}
 		result.Values = values(state, masks)
 	default:
-		if err := c.magnitude(con, g, state, masks, s, pool, r); err != nil {
+		if err := c.untrained(con, g, state, masks, s, pool, r); err != nil {
 			return export.Result{}, err
 		}
 	}
@@ -249,9 +249,9 @@ func excludes(g *graph.Graph, p pattern) bool {
 	return false
 }
 
-// magnitude prunes without training, and measures before and after where there is
+// untrained prunes without training, and measures before and after where there is
 // validation data.
-func (c *pruneCmd) magnitude(con *console, g *graph.Graph, state *engine.State, masks *prune.Masks, s *sources, pool *kernel.Pool, r *report.Run) error {
+func (c *pruneCmd) untrained(con *console, g *graph.Graph, state *engine.State, masks *prune.Masks, s *sources, pool *kernel.Pool, r *report.Run) error {
 	evaluate := func() (*report.Score, error) { return nil, nil }
 	if s.val != nil {
 		plan, err := engine.Compile(g, state, engine.Options{Batch: prune.EvalBatch(g, s.dims, s.val.Len()), Dims: s.dims, Pool: pool})
@@ -268,9 +268,16 @@ func (c *pruneCmd) magnitude(con *console, g *graph.Graph, state *engine.State, 
 	if r.Dense.Score, err = evaluate(); err != nil {
 		return err
 	}
-	fmt.Fprintf(con.err, "%s: magnitude pruning without training, %d weight tensors with %s elements, ratio %g\n", c.Method, len(masks.Layers), report.Count(int64(masks.Total())), c.ratio)
+	how := "pruning"
+	if !c.ranks() {
+		how = "magnitude pruning"
+	}
+	fmt.Fprintf(con.err, "%s: %s without training, %d weight tensors with %s elements, ratio %g\n", c.Method, how, len(masks.Layers), report.Count(int64(masks.Total())), c.ratio)
 	if c.ratio > 0 {
-		prune.OMP(masks, c.structure, c.ratio, pool)
+		saliency := &prune.Saliency{Graph: g, Masks: masks, Structure: c.structure, Ratio: c.ratio, Pool: pool, Seed: c.Seed, Dims: s.dims}
+		if err := saliency.Prune(c.method); err != nil {
+			return err
+		}
 	}
 	r.Final.Score, err = evaluate()
 	return err
@@ -353,7 +360,7 @@ func (c *pruneCmd) show(con *console, r *report.Run, check export.Check) error {
 	case check.Unchanged:
 		line += ", unchanged"
 	case len(r.Epochs) > 0 && r.Final.Score != nil:
-		line += fmt.Sprintf(": epoch %d of %d, the best on --val", r.ExportedEpoch, r.Settings.Epochs)
+		line += fmt.Sprintf(": epoch %d of %d, the best on --val", r.ExportedEpoch, c.epochs())
 	case len(r.Epochs) > 0:
 		line += fmt.Sprintf(": epoch %d, the last (--val would pick the best)", r.ExportedEpoch)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -131,7 +132,7 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 // config are the settings of a training run.
 func (c *pruneCmd) config(s *sources) prune.Config {
 	return prune.Config{
-		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
+		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
 		BothBatches: c.BothBatches, WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
 		FreezeNorm: c.FreezeNorm, Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
@@ -151,7 +152,7 @@ func (c *pruneCmd) announce(con *console, t *prune.Trainer, s *sources, r *repor
 		augment = "no"
 	}
 	line := fmt.Sprintf("%s: %s, %s augmentation, loss %s, %s of %s at batch %d", c.Method, plural(s.train.Len(), "training sample"),
-		augment, s.loss.name, plural(c.Epochs, "epoch"), plural(t.StepsPerEpoch(), "step"), t.Config.Batch)
+		augment, s.loss.name, plural(c.epochs(), "epoch"), plural(t.StepsPerEpoch(), "step"), t.Config.Batch)
 	if s.val != nil {
 		line += fmt.Sprintf(", measured on %s", plural(s.val.Len(), "sample"))
 	}
@@ -168,21 +169,29 @@ func (c *pruneCmd) announce(con *console, t *prune.Trainer, s *sources, r *repor
 func (c *pruneCmd) progress(con *console, b *bar, after func(e prune.Epoch)) prune.Progress {
 	return prune.Progress{
 		Step: func(epoch, step, steps int, loss float64) {
-			b.update(fmt.Sprintf("epoch %d/%d", epoch, c.Epochs), step, steps, fmt.Sprintf("loss %.4f", loss))
+			b.update(fmt.Sprintf("epoch %d/%d", epoch, c.epochs()), step, steps, fmt.Sprintf("loss %.4f", loss))
 		},
 		Epoch: func(e prune.Epoch) {
 			b.clear()
-			first := "magnitude mask"
+			first := cmp.Or(c.ranking(), "magnitude") + " mask"
 			if c.structure.Grouped() {
 				first = "masked"
 			}
-			fmt.Fprintln(con.err, epochLine(e, c.Epochs, first))
+			fmt.Fprintln(con.err, epochLine(e, c.epochs(), first))
 			after(e)
 		},
 	}
 }
 
-// train runs bip, or omp with retraining, and leaves the best epoch in t.
+// epochs is the length of the run.
+func (c *pruneCmd) epochs() int {
+	if c.structure.Grouped() {
+		return c.Epochs
+	}
+	return c.method.Total(&prune.Config{Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain})
+}
+
+// train runs the method and leaves the best epoch in t.
 func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.Run) error {
 	t.Config = c.config(s)
 	if err := t.Prepare(); err != nil {
@@ -202,13 +211,10 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.R
 			r.Magnitude = &report.Stage{Size: underMasks(r.Dense.Size, t), Score: score(e.Val)}
 		}
 	})
-	var err error
-	if c.Method == "omp" {
-		prune.OMP(t.Masks, c.structure, c.ratio, t.Pool)
-		err = t.Retrain()
-	} else {
-		err = prune.NewBiP(t).Run()
+	if err := c.rewind(con, t, b, r); err != nil {
+		return err
 	}
+	err := t.Run(c.method)
 	b.clear()
 	if err != nil {
 		return err
@@ -262,8 +268,11 @@ func (c *pruneCmd) settings(t *prune.Trainer, s *sources, r *report.Run) {
 	set.TrainSamples, set.Loss, set.Augment = s.train.Len(), s.loss.name, s.augment.String()
 	set.Epochs, set.Steps, set.Batch = c.Epochs, t.StepsPerEpoch(), t.Config.Batch
 	set.LR, set.WeightDecay, set.Momentum, set.FreezeNorm = c.LR, c.WeightDecay, c.Momentum, c.FreezeNorm
+	if c.method.Train != nil && c.Method != "imp" {
+		set.MaskLR = c.MaskLR
+	}
 	if c.Method == "bip" {
-		set.MaskLR, set.Gamma = c.MaskLR, c.Gamma
+		set.Gamma = c.Gamma
 	}
 	if c.Loss == "distill" {
 		set.Temperature, set.LabelWeight = c.Temperature, c.LabelWeight

@@ -1,0 +1,95 @@
+package prune
+
+import (
+	"errors"
+	"io"
+
+	"github.com/onnxprune/onnxprune/data"
+)
+
+// Retrain trains with the masks as they are for the configured epochs.
+func (t *Trainer) Retrain() error {
+	if err := t.epochEnd(0, 0, 0); err != nil {
+		return err
+	}
+	return t.train()
+}
+
+// train makes the configured epochs of lower steps, on both batches of an iteration if
+// the settings say so.
+func (t *Trainer) train() error {
+	steps := []func(*data.Batch) (float64, error){t.lower}
+	if t.Config.BothBatches {
+		steps = append(steps, t.lower)
+	}
+	for epoch := 1; epoch <= t.Config.Epochs; epoch++ {
+		mean, err := t.epoch(epoch, steps...)
+		if err != nil {
+			return err
+		}
+		if err := t.epochEnd(epoch, mean, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// epoch makes one pass over the data. Every step in turn gets a batch of its own stream;
+// mean is the loss of the first.
+func (t *Trainer) epoch(epoch int, steps ...func(b *data.Batch) (float64, error)) (mean float64, err error) {
+	var streams []*data.Batches
+	defer func() {
+		for _, s := range streams {
+			s.Close()
+		}
+	}()
+	for i := range steps {
+		s, err := t.Train.Batches(data.BatchOptions{Size: t.Config.Batch, Shuffle: true, DropLast: true, Augment: t.Config.Augment, Seed: 2*t.Config.Seed + uint64(i), Epoch: t.Config.Before + epoch})
+		if err != nil {
+			return 0, err
+		}
+		streams = append(streams, s)
+	}
+	total := 0.0
+	for step := 0; step < t.steps; step++ {
+		for i, f := range steps {
+			loss, err := t.pass(streams[i], f)
+			if err != nil {
+				return 0, err
+			}
+			if !finite(loss) {
+				return 0, t.diverged(t.Config.Before+epoch, step, loss)
+			}
+			if i == 0 {
+				total += loss
+			}
+		}
+		t.step++
+		if t.Progress.Step != nil {
+			t.Progress.Step(t.Config.Before+epoch, step+1, t.steps, total/float64(step+1))
+		}
+	}
+	return total / float64(max(1, t.steps)), nil
+}
+
+// lower is a step of the weights, masks fixed.
+func (t *Trainer) lower(b *data.Batch) (float64, error) {
+	loss, err := t.gradients(b)
+	if err == nil && finite(loss) {
+		t.descend()
+	}
+	return loss, err
+}
+
+// pass hands the next batch of a stream to f.
+func (t *Trainer) pass(s *data.Batches, f func(b *data.Batch) (float64, error)) (float64, error) {
+	b, err := s.Next()
+	if errors.Is(err, io.EOF) {
+		return 0, errors.New("the data ended before the epoch did")
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer b.Release()
+	return f(b)
+}
