@@ -70,7 +70,7 @@ type prover struct {
 }
 
 // prove compares the outputs of both models. An error says that they differ and where
-// that begins.
+// that begins. The models are run one after the other, so that only one is in memory.
 func (v *prover) prove(fill Inputs) (Proof, error) {
 	proof := Proof{Generated: fill == nil}
 	if fill == nil {
@@ -81,17 +81,27 @@ func (v *prover) prove(fill Inputs) (Proof, error) {
 		proof.Reason = oneLine(err)
 		return proof, v.infer()
 	}
+	if err := fill(a); err != nil {
+		return proof, err
+	}
+	inputs := clones(a.Inputs)
+	if err := a.Forward(); err != nil {
+		return proof, err
+	}
+	proof.Samples = a.Batch
+	want := clones(a.Outputs)
+	a = nil
 	b, err := v.compile(v.pruned, nil)
 	if err != nil {
 		return proof, fmt.Errorf("the pruned model cannot be run: %w", err)
 	}
-	if err := v.run(a, b, fill); err != nil {
+	if err := forward(b, inputs); err != nil {
 		return proof, err
 	}
-	proof.Ran, proof.Samples = true, a.Batch
+	proof.Ran = true
 	worst := -1
-	for i := range a.Outputs {
-		d := distance(a.Outputs[i], b.Outputs[i])
+	for i, y := range b.Outputs {
+		d := distance(want[i], y)
 		if math.IsNaN(d) || d > proof.MaxRel {
 			proof.MaxRel, worst = d, i
 		}
@@ -99,28 +109,46 @@ func (v *prover) prove(fill Inputs) (Proof, error) {
 	if proof.MaxRel <= Tolerance {
 		return proof, nil
 	}
-	if proof.Rounding, err = v.rounding(a); err != nil {
+	if proof.Rounding, err = v.rounding(inputs, want); err != nil {
 		return proof, err
 	}
 	if proof.MaxRel <= min(proof.Rounding, Limit) {
 		return proof, nil
 	}
-	return proof, v.locate(fill, worst, proof.MaxRel)
+	return proof, v.locate(inputs, worst, proof.MaxRel)
 }
 
-// rounding runs a plan again with inputs that differ by Nudge, up and down in turn, and
-// returns the largest difference of an output.
-func (v *prover) rounding(p *engine.Plan) (float64, error) {
-	var before []*op.Tensor
-	for _, y := range p.Outputs {
-		before = append(before, &op.Tensor{Type: y.Type, Shape: y.Shape, F: slices.Clone(y.F), I: slices.Clone(y.I)})
+func clones(ts []*op.Tensor) []*op.Tensor {
+	var all []*op.Tensor
+	for _, t := range ts {
+		all = append(all, &op.Tensor{Type: t.Type, Shape: t.Shape, F: slices.Clone(t.F), I: slices.Clone(t.I)})
 	}
-	for _, in := range p.Inputs {
+	return all
+}
+
+// forward runs a plan on inputs.
+func forward(p *engine.Plan, inputs []*op.Tensor) error {
+	for i, in := range inputs {
+		copy(p.Inputs[i].F, in.F)
+		copy(p.Inputs[i].I, in.I)
+	}
+	return p.Forward()
+}
+
+// rounding runs the masked model again with inputs that differ by Nudge, up and down in
+// turn, and returns the largest difference of an output.
+func (v *prover) rounding(inputs, before []*op.Tensor) (float64, error) {
+	p, err := v.compile(v.masked, nil)
+	if err != nil {
+		return 0, err
+	}
+	nudged := clones(inputs)
+	for _, in := range nudged {
 		for i := range in.F {
 			in.F[i] *= 1 + Nudge*float32(1-i%2*2)
 		}
 	}
-	if err := p.Forward(); err != nil {
+	if err := forward(p, nudged); err != nil {
 		return 0, err
 	}
 	worst := 0.0
@@ -141,34 +169,30 @@ func (v *prover) compile(m *onnxio.Model, outputs func(g *graph.Graph) []*graph.
 	return engine.Compile(g, engine.NewState(g), engine.Options{Batch: v.groups.Batch, Dims: v.groups.Dims, Pool: v.pool, NoFusion: outputs != nil})
 }
 
-// run feeds both plans the same inputs.
-func (v *prover) run(a, b *engine.Plan, fill Inputs) error {
-	if err := fill(a); err != nil {
-		return err
-	}
-	for i, in := range a.Inputs {
-		copy(b.Inputs[i].F, in.F)
-		copy(b.Inputs[i].I, in.I)
-	}
-	return errors.Join(a.Forward(), b.Forward())
-}
-
-// infer checks the shapes of the pruned model where it cannot be run.
+// infer checks the shapes of the pruned model where it cannot be run: nothing may
+// contradict itself that did not in the masked model.
 func (v *prover) infer() error {
-	g, err := graph.New(v.pruned, v.pruned.Name())
-	if err != nil {
-		return err
+	var found [2][]error
+	for i, m := range []*onnxio.Model{v.masked, v.pruned} {
+		g, err := graph.New(m, m.Name())
+		if err != nil {
+			return err
+		}
+		s, err := g.Infer(graph.Binding{Dims: v.groups.Dims})
+		if err != nil {
+			return err
+		}
+		found[i] = s.Problems
 	}
-	s, err := g.Infer(graph.Binding{Dims: v.groups.Dims})
-	if err != nil {
-		return err
+	if len(found[1]) > len(found[0]) {
+		return errors.Join(found[1]...)
 	}
-	return errors.Join(s.Problems...)
+	return nil
 }
 
 // locate names the first node whose values differ. Values of nodes that cannot be
 // compared are passed over.
-func (v *prover) locate(fill Inputs, output int, worst float64) error {
+func (v *prover) locate(inputs []*op.Tensor, output int, worst float64) error {
 	differ := fmt.Errorf("pruned and masked model differ: output %q by %.3g of its largest value", v.pruned.Proto.Graph.Output[output].GetName(), worst)
 	var names []string
 	all := func(g *graph.Graph) []*graph.Value {
@@ -201,7 +225,7 @@ func (v *prover) locate(fill Inputs, output int, worst float64) error {
 		return differ
 	}
 	b, err := v.compile(v.pruned, named)
-	if err != nil || v.run(a, b, fill) != nil {
+	if err != nil || forward(a, inputs) != nil || forward(b, inputs) != nil {
 		return differ
 	}
 	for i, name := range names {

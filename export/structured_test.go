@@ -258,3 +258,31 @@ func TestMaskedFileIsCut(t *testing.T) {
 		}
 	}
 }
+
+// TestRemovalBesideWhatIsNotUnderstood: a convolution of three spatial axes, which our
+// engine refuses, stays as it is, and the rest is cut.
+func TestRemovalBesideWhatIsNotUnderstood(t *testing.T) {
+	b := onnxtest.New(13, 1)
+	x := b.Input("x", -1, 3, 4, 4)
+	for _, l := range []struct {
+		name    string
+		in, out int
+	}{{"a", 3, 6}, {"c", 6, 4}} {
+		x = b.Node("Conv", l.name, []string{x, b.Weight(l.name+".w", 1, l.out, l.in, 1, 1), b.Weight(l.name+".b", 1, l.out)})
+	}
+	deep := b.Node("Unsqueeze", "deep", []string{x, b.Ints("axes", 2)})
+	b.Output(b.Node("Conv", "volume", []string{deep, b.Weight("v.w", 1, 2, 4, 1, 1, 1)}), -1, 2, 1, 4, 4)
+	in := filepath.Join(t.TempDir(), "volume.onnx")
+	if err := os.WriteFile(in, b.Bytes(t), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	g := open(t, in)
+	out := filepath.Join(t.TempDir(), "out.onnx")
+	proof, err := WriteRemoval(g, second(t, g), out)
+	if err != nil || proof.Ran || !strings.Contains(proof.Reason, "spatial axes") {
+		t.Fatalf("%+v %v", proof, err)
+	}
+	if n := len(elements(t, out, "c.w")); n != 4*5 {
+		t.Errorf("c.w has %d elements, want 20", n)
+	}
+}
