@@ -90,7 +90,7 @@ func depthRowsTile(c *build.Context, s isa) {
 	c.MOVQ(q, rows)
 	scaled(c, args, rowsYRow, yRow)
 
-	pixels := func(count int, prefix string) {
+	pixels := func(count int, prefix string, full bool) {
 		acc := func(i int) reg.VecPhysical { return s.vec(9 + i) }
 		at := func(base, one, three reg.GPPhysical, i int) operand.Mem {
 			switch i {
@@ -147,7 +147,11 @@ func depthRowsTile(c *build.Context, s isa) {
 				c.VBROADCASTSS(operand.Mem{Base: args, Disp: rowsHi}, tmp)
 				c.VMINPS(acc(i), tmp, acc(i))
 			}
-			m.store(c, 0, acc(i), at(py, yStep, yStep3, i))
+			if full {
+				c.VMOVUPS(acc(i), at(py, yStep, yStep3, i))
+			} else {
+				m.store(c, 0, acc(i), at(py, yStep, yStep3, i))
+			}
 		}
 		if count == 4 {
 			c.LEAQ(operand.Mem{Base: px, Index: step, Scale: 4}, px)
@@ -164,15 +168,25 @@ func depthRowsTile(c *build.Context, s isa) {
 	c.MOVQ(operand.Mem{Base: args, Disp: rowsN}, n)
 	c.SUBQ(operand.Imm(4), n)
 	c.JLT(operand.LabelRef("single"))
+	if s.lanes == 8 {
+		// Masked stores take many times as long as plain ones here.
+		c.CMPQ(operand.Mem{Base: args, Disp: rowsLanes}, operand.Imm(8))
+		c.JLT(operand.LabelRef("four"))
+		c.Label("whole")
+		pixels(4, "whole", true)
+		c.SUBQ(operand.Imm(4), n)
+		c.JGE(operand.LabelRef("whole"))
+		c.JMP(operand.LabelRef("single"))
+	}
 	c.Label("four")
-	pixels(4, "four")
+	pixels(4, "four", false)
 	c.SUBQ(operand.Imm(4), n)
 	c.JGE(operand.LabelRef("four"))
 	c.Label("single")
 	c.ADDQ(operand.Imm(4), n)
 	c.JE(operand.LabelRef("rowdone"))
 	c.Label("one")
-	pixels(1, "one")
+	pixels(1, "one", false)
 	c.DECQ(n)
 	c.JNE(operand.LabelRef("one"))
 	c.Label("rowdone")

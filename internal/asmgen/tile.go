@@ -277,10 +277,12 @@ func (t *tile) depthStep(m masks) {
 	}
 }
 
-// write adds the residual, clips and stores.
+// write adds the residual, clips and stores. Masked stores of AVX2 take many
+// times as long as plain ones, so a tile whose lanes are all valid has a way of
+// its own there.
 func (t *tile) write(m masks) {
 	c := t.c
-	y, res, off := t.ptr[0], t.ptr[1], t.ptr[2]
+	y, res := t.ptr[0], t.ptr[1]
 	c.MOVQ(t.local["args"], t.wp)
 	if t.lanes == 8 {
 		m = t.vectorMasks()
@@ -288,8 +290,24 @@ func (t *tile) write(m masks) {
 	c.MOVQ(t.field(tileY), y)
 	c.MOVQ(t.field(tileRes), res)
 	c.MOVQ(t.local["out"], t.k)
+	if t.lanes == 16 {
+		t.writePixels("", m, m.store)
+		return
+	}
+	c.CMPQ(t.field(tileLanes), operand.Imm(uint64(t.vectors*t.lanes)))
+	c.JLT(operand.LabelRef("partial"))
+	t.writePixels("full", m, func(c *build.Context, v int, from reg.VecPhysical, to operand.Mem) { c.VMOVUPS(from, to) })
+	c.JMP(operand.LabelRef("written"))
+	c.Label("partial")
+	t.writePixels("", m, m.store)
+	c.Label("written")
+}
+
+func (t *tile) writePixels(prefix string, m masks, store func(c *build.Context, v int, from reg.VecPhysical, to operand.Mem)) {
+	c := t.c
+	y, res, off := t.ptr[0], t.ptr[1], t.ptr[2]
 	for i := range t.pixels {
-		skip, plain := fmt.Sprintf("skip%d", i), fmt.Sprintf("plain%d", i)
+		skip, plain := fmt.Sprintf("%sskip%d", prefix, i), fmt.Sprintf("%splain%d", prefix, i)
 		c.MOVLQSX(operand.Mem{Base: t.k, Disp: 4 * i}, off)
 		c.TESTQ(off, off)
 		c.JLT(operand.LabelRef(skip))
@@ -316,7 +334,7 @@ func (t *tile) write(m masks) {
 				c.VBROADCASTSS(t.field(tileHi), t.w[0])
 				c.VMINPS(a, t.w[0], a)
 			}
-			m.store(c, v, a, operand.Mem{Base: y, Index: off, Scale: 4, Disp: 4 * t.lanes * v})
+			store(c, v, a, operand.Mem{Base: y, Index: off, Scale: 4, Disp: 4 * t.lanes * v})
 		}
 		c.Label(skip)
 	}

@@ -305,3 +305,10 @@ func (j *normJob) columnsSum(task, _ int) {
 		j.out1[lo+i] = float32(sum[i])
 	}
 }
+
+func oneIf(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

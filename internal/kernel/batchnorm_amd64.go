@@ -250,10 +250,3 @@ func normGradApply(dx, dres, dy, x []float32, m NormMask, a, b, d []float32, row
 		normGradApplyAsm(dx[o:], from(dres, o), dy[o:], x[o:], m.from(o), a, b, d, rest, c, fx, fr)
 	}
 }
-
-func oneIf(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}

@@ -1072,6 +1072,149 @@ write:
 	MOVQ       40(R15), AX
 	MOVQ       48(R15), BX
 	MOVQ       8(SP), CX
+	CMPQ       96(R15), $0x10
+	JLT        partial
+	MOVLQSX    (CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip0
+	TESTQ      BX, BX
+	JE         fullplain0
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y0, Y0
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y1, Y1
+
+fullplain0:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y0, Y12, Y0
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y0, Y12, Y0
+	VMOVUPS      Y0, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y1, Y12, Y1
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y1, Y12, Y1
+	VMOVUPS      Y1, 32(AX)(DX*4)
+
+fullskip0:
+	MOVLQSX    4(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip1
+	TESTQ      BX, BX
+	JE         fullplain1
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y2, Y2
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y3, Y3
+
+fullplain1:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y2, Y12, Y2
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y2, Y12, Y2
+	VMOVUPS      Y2, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y3, Y12, Y3
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y3, Y12, Y3
+	VMOVUPS      Y3, 32(AX)(DX*4)
+
+fullskip1:
+	MOVLQSX    8(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip2
+	TESTQ      BX, BX
+	JE         fullplain2
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y4, Y4
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y5, Y5
+
+fullplain2:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y4, Y12, Y4
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y4, Y12, Y4
+	VMOVUPS      Y4, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y5, Y12, Y5
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y5, Y12, Y5
+	VMOVUPS      Y5, 32(AX)(DX*4)
+
+fullskip2:
+	MOVLQSX    12(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip3
+	TESTQ      BX, BX
+	JE         fullplain3
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y6, Y6
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y7, Y7
+
+fullplain3:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y6, Y12, Y6
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y6, Y12, Y6
+	VMOVUPS      Y6, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y7, Y12, Y7
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y7, Y12, Y7
+	VMOVUPS      Y7, 32(AX)(DX*4)
+
+fullskip3:
+	MOVLQSX    16(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip4
+	TESTQ      BX, BX
+	JE         fullplain4
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y8, Y8
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y9, Y9
+
+fullplain4:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y8, Y12, Y8
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y8, Y12, Y8
+	VMOVUPS      Y8, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y9, Y12, Y9
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y9, Y12, Y9
+	VMOVUPS      Y9, 32(AX)(DX*4)
+
+fullskip4:
+	MOVLQSX    20(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip5
+	TESTQ      BX, BX
+	JE         fullplain5
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y10, Y10
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y11, Y11
+
+fullplain5:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y10, Y12, Y10
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y10, Y12, Y10
+	VMOVUPS      Y10, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y11, Y12, Y11
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 32(AX)(DX*4)
+
+fullskip5:
+	JMP written
+
+partial:
 	MOVLQSX    (CX), DX
 	TESTQ      DX, DX
 	JLT        skip0
@@ -1210,6 +1353,7 @@ plain5:
 	VMASKMOVPS   Y11, Y15, 32(AX)(DX*4)
 
 skip5:
+written:
 	ADDQ $+24, (SP)
 	ADDQ $+24, 8(SP)
 	SUBQ $+6, 16(SP)
@@ -1489,6 +1633,149 @@ write:
 	MOVQ       40(R15), AX
 	MOVQ       48(R15), BX
 	MOVQ       8(SP), CX
+	CMPQ       96(R15), $0x10
+	JLT        partial
+	MOVLQSX    (CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip0
+	TESTQ      BX, BX
+	JE         fullplain0
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y0, Y0
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y1, Y1
+
+fullplain0:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y0, Y12, Y0
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y0, Y12, Y0
+	VMOVUPS      Y0, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y1, Y12, Y1
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y1, Y12, Y1
+	VMOVUPS      Y1, 32(AX)(DX*4)
+
+fullskip0:
+	MOVLQSX    4(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip1
+	TESTQ      BX, BX
+	JE         fullplain1
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y2, Y2
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y3, Y3
+
+fullplain1:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y2, Y12, Y2
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y2, Y12, Y2
+	VMOVUPS      Y2, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y3, Y12, Y3
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y3, Y12, Y3
+	VMOVUPS      Y3, 32(AX)(DX*4)
+
+fullskip1:
+	MOVLQSX    8(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip2
+	TESTQ      BX, BX
+	JE         fullplain2
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y4, Y4
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y5, Y5
+
+fullplain2:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y4, Y12, Y4
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y4, Y12, Y4
+	VMOVUPS      Y4, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y5, Y12, Y5
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y5, Y12, Y5
+	VMOVUPS      Y5, 32(AX)(DX*4)
+
+fullskip2:
+	MOVLQSX    12(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip3
+	TESTQ      BX, BX
+	JE         fullplain3
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y6, Y6
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y7, Y7
+
+fullplain3:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y6, Y12, Y6
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y6, Y12, Y6
+	VMOVUPS      Y6, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y7, Y12, Y7
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y7, Y12, Y7
+	VMOVUPS      Y7, 32(AX)(DX*4)
+
+fullskip3:
+	MOVLQSX    16(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip4
+	TESTQ      BX, BX
+	JE         fullplain4
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y8, Y8
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y9, Y9
+
+fullplain4:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y8, Y12, Y8
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y8, Y12, Y8
+	VMOVUPS      Y8, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y9, Y12, Y9
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y9, Y12, Y9
+	VMOVUPS      Y9, 32(AX)(DX*4)
+
+fullskip4:
+	MOVLQSX    20(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip5
+	TESTQ      BX, BX
+	JE         fullplain5
+	VMASKMOVPS (BX)(DX*4), Y14, Y12
+	VADDPS     Y12, Y10, Y10
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y12
+	VADDPS     Y12, Y11, Y11
+
+fullplain5:
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y10, Y12, Y10
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y10, Y12, Y10
+	VMOVUPS      Y10, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y12
+	VMAXPS       Y11, Y12, Y11
+	VBROADCASTSS 116(R15), Y12
+	VMINPS       Y11, Y12, Y11
+	VMOVUPS      Y11, 32(AX)(DX*4)
+
+fullskip5:
+	JMP written
+
+partial:
 	MOVLQSX    (CX), DX
 	TESTQ      DX, DX
 	JLT        skip0
@@ -1627,6 +1914,7 @@ plain5:
 	VMASKMOVPS   Y11, Y15, 32(AX)(DX*4)
 
 skip5:
+written:
 	ADDQ $+24, (SP)
 	ADDQ $+24, 8(SP)
 	SUBQ $+6, 16(SP)
@@ -2391,6 +2679,103 @@ write:
 	MOVQ       40(R15), AX
 	MOVQ       48(R15), BX
 	MOVQ       8(SP), CX
+	CMPQ       96(R15), $0x10
+	JLT        partial
+	MOVLQSX    (CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip0
+	TESTQ      BX, BX
+	JE         fullplain0
+	VMASKMOVPS (BX)(DX*4), Y14, Y8
+	VADDPS     Y8, Y0, Y0
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y8
+	VADDPS     Y8, Y1, Y1
+
+fullplain0:
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y0, Y8, Y0
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y1, Y8, Y1
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y1, Y8, Y1
+	VMOVUPS      Y1, 32(AX)(DX*4)
+
+fullskip0:
+	MOVLQSX    4(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip1
+	TESTQ      BX, BX
+	JE         fullplain1
+	VMASKMOVPS (BX)(DX*4), Y14, Y8
+	VADDPS     Y8, Y2, Y2
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y8
+	VADDPS     Y8, Y3, Y3
+
+fullplain1:
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y2, Y8, Y2
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y3, Y8, Y3
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y3, 32(AX)(DX*4)
+
+fullskip1:
+	MOVLQSX    8(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip2
+	TESTQ      BX, BX
+	JE         fullplain2
+	VMASKMOVPS (BX)(DX*4), Y14, Y8
+	VADDPS     Y8, Y4, Y4
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y8
+	VADDPS     Y8, Y5, Y5
+
+fullplain2:
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y4, Y8, Y4
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y5, Y8, Y5
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y5, Y8, Y5
+	VMOVUPS      Y5, 32(AX)(DX*4)
+
+fullskip2:
+	MOVLQSX    12(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip3
+	TESTQ      BX, BX
+	JE         fullplain3
+	VMASKMOVPS (BX)(DX*4), Y14, Y8
+	VADDPS     Y8, Y6, Y6
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y8
+	VADDPS     Y8, Y7, Y7
+
+fullplain3:
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y6, Y8, Y6
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y7, Y8, Y7
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y7, Y8, Y7
+	VMOVUPS      Y7, 32(AX)(DX*4)
+
+fullskip3:
+	JMP written
+
+partial:
 	MOVLQSX    (CX), DX
 	TESTQ      DX, DX
 	JLT        skip0
@@ -2483,6 +2868,7 @@ plain3:
 	VMASKMOVPS   Y7, Y15, 32(AX)(DX*4)
 
 skip3:
+written:
 	ADDQ $+16, (SP)
 	ADDQ $+16, 8(SP)
 	SUBQ $+4, 16(SP)
@@ -2617,6 +3003,103 @@ write:
 	MOVQ       40(R15), AX
 	MOVQ       48(R15), BX
 	MOVQ       8(SP), CX
+	CMPQ       96(R15), $0x10
+	JLT        partial
+	MOVLQSX    (CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip0
+	TESTQ      BX, BX
+	JE         fullplain0
+	VMASKMOVPS (BX)(DX*4), Y14, Y8
+	VADDPS     Y8, Y0, Y0
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y8
+	VADDPS     Y8, Y1, Y1
+
+fullplain0:
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y0, Y8, Y0
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y1, Y8, Y1
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y1, Y8, Y1
+	VMOVUPS      Y1, 32(AX)(DX*4)
+
+fullskip0:
+	MOVLQSX    4(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip1
+	TESTQ      BX, BX
+	JE         fullplain1
+	VMASKMOVPS (BX)(DX*4), Y14, Y8
+	VADDPS     Y8, Y2, Y2
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y8
+	VADDPS     Y8, Y3, Y3
+
+fullplain1:
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y2, Y8, Y2
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y3, Y8, Y3
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y3, 32(AX)(DX*4)
+
+fullskip1:
+	MOVLQSX    8(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip2
+	TESTQ      BX, BX
+	JE         fullplain2
+	VMASKMOVPS (BX)(DX*4), Y14, Y8
+	VADDPS     Y8, Y4, Y4
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y8
+	VADDPS     Y8, Y5, Y5
+
+fullplain2:
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y4, Y8, Y4
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y5, Y8, Y5
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y5, Y8, Y5
+	VMOVUPS      Y5, 32(AX)(DX*4)
+
+fullskip2:
+	MOVLQSX    12(CX), DX
+	TESTQ      DX, DX
+	JLT        fullskip3
+	TESTQ      BX, BX
+	JE         fullplain3
+	VMASKMOVPS (BX)(DX*4), Y14, Y8
+	VADDPS     Y8, Y6, Y6
+	VMASKMOVPS 32(BX)(DX*4), Y15, Y8
+	VADDPS     Y8, Y7, Y7
+
+fullplain3:
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y6, Y8, Y6
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (AX)(DX*4)
+	VBROADCASTSS 112(R15), Y8
+	VMAXPS       Y7, Y8, Y7
+	VBROADCASTSS 116(R15), Y8
+	VMINPS       Y7, Y8, Y7
+	VMOVUPS      Y7, 32(AX)(DX*4)
+
+fullskip3:
+	JMP written
+
+partial:
 	MOVLQSX    (CX), DX
 	TESTQ      DX, DX
 	JLT        skip0
@@ -2709,6 +3192,7 @@ plain3:
 	VMASKMOVPS   Y7, Y15, 32(AX)(DX*4)
 
 skip3:
+written:
 	ADDQ $+16, (SP)
 	ADDQ $+16, 8(SP)
 	SUBQ $+4, 16(SP)
