@@ -89,6 +89,10 @@ func groupImages(n, pixels int) int {
 // heights.
 const unitPixels = 480
 
+// splitPixels is how many pixels the classes of splitClasses are taken from
+// together, at least, so that little of their last tiles is wasted.
+const splitPixels = 2048
+
 // splitImages is how many images a group must have for the classes of
 // splitClasses to fill tiles.
 const splitImages = 4
@@ -104,7 +108,7 @@ func newTilePlan(images, group, cin, inImage, outImage int, specs []phaseSpec, d
 	g := groupImages(images, pixels)
 	if images >= 8 && !depth && (group == 0 || group >= splitImages) {
 		if split := splitClasses(specs); split != nil {
-			specs, g = split, max(g, 8)
+			specs, g = split, max(g, 8, min(images, splitPixels/pixels))
 		}
 	}
 	if group > 0 {
