@@ -37,6 +37,8 @@ func grads(c *build.Context) {
 	gradTile(c, avx512, 16, 16, 1)
 	gradTile(c, avx2, 32, 4, 2)
 	gradTile(c, avx2, 16, 4, 2)
+	wholeGradTile(c, 32, 4, 3)
+	wholeGradTile(c, 32, 8, 1)
 	depthGradTile(c, avx512, 32, 2)
 	depthGradTile(c, avx512, 16, 1)
 	depthGradTile(c, avx2, 32, 1)
@@ -107,6 +109,55 @@ func gradTile(c *build.Context, s isa, width, rows, vectors int) {
 	c.JE(operand.LabelRef("done"))
 	step(0)
 	c.Label("done")
+	eachSum(func(m operand.Mem, v reg.VecPhysical) { c.VMOVUPS(v, m) })
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// wholeGradTile generates an AVX2 tile whose lanes are all valid: without masks
+// there are registers for twelve sums, enough to hide the latency of an FMA.
+func wholeGradTile(c *build.Context, width, rows, vectors int) {
+	s := avx2
+	name := fmt.Sprintf("gradWhole%dx%d%s", rows, vectors, s.suffix)
+	c.Function(name)
+	c.Attributes(4) // NOSPLIT
+	c.Pragma("noescape")
+	c.SignatureExpr("func(grad *byte)")
+	c.Doc(fmt.Sprintf("%s handles %d input and %d output channels, all valid; the sums have rows of %d.", name, rows, vectors*s.lanes, width))
+	args, x, dy, pairs, acc, n, xo, do := reg.RAX, reg.RBX, reg.RCX, reg.RDX, reg.RSI, reg.RDI, reg.R8, reg.R9
+	c.Load(c.Param("grad"), args)
+	for _, f := range []struct {
+		off int
+		r   reg.GPPhysical
+	}{{gradX, x}, {gradDY, dy}, {gradPairs, pairs}, {gradAcc, acc}, {gradN, n}} {
+		c.MOVQ(operand.Mem{Base: args, Disp: f.off}, f.r)
+	}
+	eachSum := func(f func(m operand.Mem, v reg.VecPhysical)) {
+		for r := range rows {
+			for v := range vectors {
+				f(operand.Mem{Base: acc, Disp: 4 * (r*width + v*s.lanes)}, s.vec(r*vectors+v))
+			}
+		}
+	}
+	eachSum(func(m operand.Mem, v reg.VecPhysical) { c.VMOVUPS(m, v) })
+	free := rows * vectors
+	b := free + vectors
+	c.Label("pixels")
+	c.MOVLQSX(operand.Mem{Base: pairs}, xo)
+	c.MOVLQSX(operand.Mem{Base: pairs, Disp: 4}, do)
+	for v := range vectors {
+		c.VMOVUPS(operand.Mem{Base: dy, Index: do, Scale: 4, Disp: 4 * v * s.lanes}, s.vec(free+v))
+	}
+	for r := range rows {
+		t := s.vec(b + r%(16-b))
+		c.VBROADCASTSS(operand.Mem{Base: x, Index: xo, Scale: 4, Disp: 4 * r}, t)
+		for v := range vectors {
+			c.VFMADD231PS(s.vec(free+v), t, s.vec(r*vectors+v))
+		}
+	}
+	c.ADDQ(operand.Imm(8), pairs)
+	c.DECQ(n)
+	c.JNE(operand.LabelRef("pixels"))
 	eachSum(func(m operand.Mem, v reg.VecPhysical) { c.VMOVUPS(v, m) })
 	c.VZEROUPPER()
 	c.RET()

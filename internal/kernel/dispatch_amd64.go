@@ -83,6 +83,14 @@ func grad(a *gradArgs) {
 		}
 	case variantAVX2:
 		h := *a
+		if a.lanes == 32 {
+			gradWhole4x3AVX2(&h)
+			h.x, h.acc = at(a.x, 4), at(a.acc, 4*32)
+			gradWhole4x3AVX2(&h)
+			h.x, h.acc, h.dy = a.x, at(a.acc, 24), at(a.dy, 24)
+			gradWhole8x1AVX2(&h)
+			return
+		}
 		for row := 0; row < gradRows(a.width); row += 4 {
 			h.x = at(a.x, row)
 			for o := 0; o < a.lanes; o += 16 {

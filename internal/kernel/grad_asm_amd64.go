@@ -24,6 +24,16 @@ func grad32AVX2(a *gradArgs)
 //go:noescape
 func grad16AVX2(a *gradArgs)
 
+// gradWhole4x3AVX2 handles 4 input and 24 output channels, all valid; the sums have rows of 32.
+//
+//go:noescape
+func gradWhole4x3AVX2(a *gradArgs)
+
+// gradWhole8x1AVX2 handles 8 input and 8 output channels, all valid; the sums have rows of 32.
+//
+//go:noescape
+func gradWhole8x1AVX2(a *gradArgs)
+
 // depthGrad32AVX512 handles 32 channels; the sums have rows of 32.
 //
 //go:noescape
