@@ -15,6 +15,7 @@ fi
 
 CGO_ENABLED=0 go build ./...
 CGO_ENABLED=0 go vet ./...
+GOARCH=arm64 CGO_ENABLED=0 go vet ./...
 unformatted=$(gofmt -l .)
 if [[ -n $unformatted ]]; then
 	echo "not formatted by gofmt:" "$unformatted" >&2
@@ -38,6 +39,11 @@ run_tests() {
 	if ((${#purego[@]})); then
 		# The judge needs cgo and has had its turn above, so here it may skip.
 		CI='' CGO_ENABLED=0 go test -json -timeout "$timeout" -tags purego "${purego[@]}" || status=1
+	fi
+	if [[ $(go env GOARCH) != arm64 ]] && command -v qemu-aarch64 >/dev/null; then
+		CI='' GOARCH=arm64 CGO_ENABLED=0 go test -json -short -timeout "$timeout" -exec qemu-aarch64 ./internal/kernel || status=1
+	elif [[ $(go env GOARCH) != arm64 ]]; then
+		echo "no qemu-aarch64 (Debian: qemu-user), the arm64 kernels are only compiled" >&2
 	fi
 	return "$status"
 }
