@@ -33,9 +33,10 @@ type Pool struct {
 
 type taskPanic struct{ value any }
 
-// spinRounds bounds how long an idle worker polls before it sleeps: long
-// enough to bridge the gap between two kernels, short against a batch.
-const spinRounds = 20000
+// spinRounds bounds how long an idle worker polls before it sleeps: some tenths
+// of a millisecond, which bridges what runs on one thread between two kernels.
+// Waking a sleeping thread takes as long as a small layer.
+const spinRounds = 400000
 
 // NewPool starts a pool of the given number of threads; values below 1 mean
 // runtime.GOMAXPROCS(0).
