@@ -41,7 +41,7 @@ const (
 // fusedRuns and fusedSplits are the numbers of tasks forward and backward. They
 // must not depend on the number of threads.
 const (
-	fusedRuns   = 32
+	fusedRuns   = 64
 	fusedSplits = 32
 )
 
