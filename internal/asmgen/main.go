@@ -29,6 +29,7 @@ func main() {
 	write(*dir, "batchnorm_asm", norms)
 	write(*dir, "pooling_asm", pools)
 	write(*dir, "depthrows_asm", depthRows)
+	write(*dir, "denserows_asm", denseRows)
 }
 
 // write generates one file. Parameters of the types in argTypes are declared as
@@ -68,4 +69,5 @@ var argTypes = []struct{ param, name string }{
 	{"depthGrad", "depthGradArgs"},
 	{"depthRows", "depthRowsArgs"},
 	{"depthRowsGrad", "depthRowsGradArgs"},
+	{"denseRows", "denseRowsArgs"},
 }

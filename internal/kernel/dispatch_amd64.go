@@ -163,6 +163,21 @@ func depthRowsGrad(a *depthRowsGradArgs) {
 	}
 }
 
+func denseRows(a *denseRowsArgs) {
+	switch active {
+	case variantAVX512:
+		denseRowsAVX512(a)
+	case variantAVX2:
+		h := *a
+		for o := 0; o < a.lanes; o += 8 {
+			h.w, h.y, h.lanes = at(a.w, o), at(a.y, o), min(8, a.lanes-o)
+			denseRowsAVX2(&h)
+		}
+	default:
+		denseRowsGo(a)
+	}
+}
+
 // prefetch asks for the cache lines of s, which will be needed soon.
 func prefetch(s []float32) {
 	if active != variantGo && len(s) > 0 {

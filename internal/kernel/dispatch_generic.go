@@ -13,4 +13,6 @@ func depthRows(a *depthRowsArgs) { depthRowsGo(a) }
 
 func depthRowsGrad(a *depthRowsGradArgs) { depthRowsGradGo(a) }
 
+func denseRows(a *denseRowsArgs) { denseRowsGo(a) }
+
 func prefetch([]float32) {}
