@@ -21,7 +21,10 @@ type FusedConv struct {
 	runs    int // of chunks that a forward task takes
 	splits  int // of chunks that a backward task takes, with sums of their own
 	window  window
+	x, dy   *padded    // the frames of those that go by rows, else nil
+	wide    []float32  // coefficients of the normalisations, repeated for a row of pixels
 	rows    *depthPlan // of depthwise convolutions that it can carry out, else nil
+	dense   *densePlan // of narrow convolutions that it can carry out, else nil
 	forward *tilePlan
 	data    *tilePlan
 	weights *gradPlan
@@ -65,12 +68,22 @@ func NewFusedConv(s ConvShape) *FusedConv {
 	f.runs, f.splits = min(f.chunks, fusedRuns), min(f.chunks, fusedSplits)
 	f.out = newMoments(f, f.runs, s.OH*s.OW, s.O)
 	f.in = newMoments(f, f.splits, s.H*s.W, s.C)
-	if f.rows = newDepthPlan(s); f.rows == nil {
+	f.rows, f.dense = newDepthPlan(s), newDensePlan(s)
+	switch {
+	case f.rows != nil:
+		f.x, f.dy = &f.rows.x, &f.rows.dy
+	case f.dense != nil:
+		f.x, f.dy = &f.dense.x, &f.dense.dy
+		f.weights = newGradPlanOn(s, window{}, 1, f.dense.spec())
+	default:
 		f.zero = zeros(max(s.C*s.KW, s.O) + 32)
 		f.window = newWindow(s)
 		f.forward = newForwardPlan(s, f.window, f.images)
 		f.data = newDataPlan(s, f.images)
 		f.weights = newGradPlan(s, f.window, f.images)
+	}
+	if f.x != nil {
+		f.wide = make([]float32, 2*min(wideRow, s.W*s.C)+5*min(wideRow, s.OW*s.O))
 	}
 	f.job.init(f)
 	return f
@@ -117,9 +130,39 @@ func (f *FusedConv) Workspace() int {
 	return f.packedSize() + max(f.out.size(), f.splits*f.partSize()+f.in.size())
 }
 
+// wideRow is the longest row of pixels, in floats, that gets coefficients of its
+// own; longer ones would push the row itself out of the first-level cache.
+const wideRow = 1024
+
+// widen returns in with its coefficients repeated for a row of pixels, for those
+// that go by rows.
+func (f *FusedConv) widen(in *Affine) *Affine {
+	if in == nil || f.x == nil {
+		return in
+	}
+	n := f.s.W * f.s.C
+	if n > wideRow {
+		f.job.wideIn = Affine{in.Scale[:f.s.C], in.Shift[:f.s.C], in.Range}
+		return &f.job.wideIn
+	}
+	f.job.wideIn = Affine{fill(f.wide[:n], in.Scale[:f.s.C]), fill(f.wide[n:2*n], in.Shift[:f.s.C]), in.Range}
+	return &f.job.wideIn
+}
+
+// fill fills dst with copies of v.
+func fill(dst, v []float32) []float32 {
+	for i := 0; i < len(dst); i += len(v) {
+		copy(dst[i:], v)
+	}
+	return dst
+}
+
 func (f *FusedConv) packedSize() int {
-	if f.rows != nil {
+	switch {
+	case f.rows != nil:
 		return f.rows.packedSize()
+	case f.dense != nil:
+		return f.dense.packedSize()
 	}
 	return max(f.forward.packedSize(), f.data.packedSize())
 }
@@ -140,8 +183,8 @@ func (f *FusedConv) chunk(i int) (first, n int) {
 func (f *FusedConv) inputSize() int {
 	x := f.images * f.s.H * f.s.W * f.s.C
 	switch {
-	case f.rows != nil:
-		return f.rows.x.size()
+	case f.x != nil:
+		return f.x.size()
 	case f.window.size > 0:
 		return x + f.images*f.window.rows*f.window.cols*f.s.C + windowSlack
 	default:
@@ -150,15 +193,15 @@ func (f *FusedConv) inputSize() int {
 }
 
 // inputRows copies rows [from,to) of an image of x into its padded copy, with the
-// activation applied.
+// activation applied, whose coefficients may be wide.
 func (f *FusedConv) inputRows(dst, x []float32, in *Affine, from, to int) {
-	g, row := &f.rows.x, f.s.W*f.s.C
+	g, row := f.x, f.s.W*f.s.C
 	for r := from; r < to; r++ {
 		d, src := g.row(dst, r), x[r*row:][:row]
 		if in == nil {
 			copy(d, src)
 		} else {
-			normApply(d, src, nil, in.Scale, in.Shift, f.s.W, f.s.C, in.Range)
+			normApply(d, src, nil, in.Scale, in.Shift, row/len(in.Scale), len(in.Scale), in.Range)
 		}
 	}
 }
@@ -277,6 +320,9 @@ type fusedJob struct {
 	plan           *tilePlan
 	reverse        bool
 	g              FusedGrad
+	wideIn         Affine
+	wideMask       NormMask
+	a, b, d        []float32 // of g, wide
 
 	packTask, forwardTask, meanTask, gradTask, addTask, writeTask, sumTask func(task, worker int)
 }
@@ -302,10 +348,13 @@ func (j *fusedJob) packAll(p *Pool, plan *tilePlan, reverse bool) {
 }
 
 func (j *fusedJob) pack(task, _ int) {
-	if j.plan == nil {
-		j.f.rows.pack(j.packed, j.w, j.reverse)
-	} else {
+	switch f := j.f; {
+	case j.plan != nil:
 		j.plan.pack(task, j.packed, j.w)
+	case f.rows != nil:
+		f.rows.pack(j.packed, j.w, j.reverse)
+	default:
+		f.dense.pack(j.packed, j.w, j.reverse)
 	}
 }
 
@@ -317,7 +366,7 @@ func (f *FusedConv) Forward(p *Pool, y, x, w []float32, in *Affine, mean, varian
 	checkLen("x", x, s.N*s.H*s.W*s.C)
 	checkLen("w", w, s.O*(s.C/s.Groups)*s.KH*s.KW)
 	checkLen("workspace", ws, f.packedSize()+f.out.size())
-	j.pool, j.y, j.x, j.w, j.in, j.mean, j.variance = p, y, x, w, in, mean, variance
+	j.pool, j.y, j.x, j.w, j.in, j.mean, j.variance = p, y, x, w, f.widen(in), mean, variance
 	j.packed, j.moments = ws[:f.packedSize()], ws[f.packedSize():]
 	j.packAll(p, f.forward, false)
 	p.Run(f.runs, j.forwardTask)
@@ -331,21 +380,28 @@ func (j *fusedJob) forward(run, worker int) {
 	s := f.s
 	buf := j.pool.scratch(worker, f.inputSize()+f.out.scratch())
 	part := f.out.part(j.moments, run)
-	if f.rows != nil {
-		f.rows.x.clear(buf)
+	if f.x != nil {
+		f.x.clear(buf)
 	}
 	from, to := run*f.chunks/f.runs, (run+1)*f.chunks/f.runs
 	for chunk := from; chunk < to; chunk++ {
 		first, n := f.chunk(chunk)
 		y := j.y[first*s.OH*s.OW*s.O:][:n*s.OH*s.OW*s.O]
-		if f.rows == nil {
+		if f.x == nil {
 			in := f.input(chunk, j.x, j.in, buf)
 			f.forward.runGroup(chunk, &operands{y: y, x: in, packed: j.packed, zero: f.zero, ep: &Epilogue{}})
 			f.out.add(part, y, buf[f.inputSize():], chunk == from)
 			continue
 		}
 		for i := range n {
-			j.forwardRows(part, j.x[(first+i)*s.H*s.W*s.C:], y[i*s.OH*s.OW*s.O:], buf, chunk == from && i == 0)
+			xi, yi, start := j.x[(first+i)*s.H*s.W*s.C:], y[i*s.OH*s.OW*s.O:][:s.OH*s.OW*s.O], chunk == from && i == 0
+			if f.rows != nil {
+				j.forwardRows(part, xi, yi, buf, start)
+				continue
+			}
+			f.inputRows(buf, xi, j.in, 0, s.H)
+			f.dense.forward(yi, buf, j.packed)
+			f.out.add(part, yi, buf[f.inputSize():], start)
 		}
 	}
 	f.out.finish(part, run)

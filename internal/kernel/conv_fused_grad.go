@@ -36,7 +36,18 @@ func (f *FusedConv) Backward(p *Pool, g FusedGrad, ws []float32) {
 	if g.SumDX != nil && (g.AddDX || g.DX == nil || g.In == nil) {
 		panic("kernel: sums of an accumulated gradient")
 	}
-	j.pool, j.g, j.w = p, g, g.W
+	j.pool, j.g, j.w, j.in = p, g, g.W, f.widen(g.In)
+	j.a, j.b, j.d, j.wideMask = g.A, g.B, g.D, g.Mask
+	if g.A != nil {
+		j.a = g.A[:s.O]
+	}
+	if n := s.OW * s.O; f.x != nil && g.A != nil && n <= wideRow {
+		wide := f.wide[2*min(wideRow, s.W*s.C):]
+		j.a, j.b, j.d = fill(wide[:n], g.A[:s.O]), fill(wide[n:2*n], g.B[:s.O]), fill(wide[2*n:3*n], g.D[:s.O])
+		if g.Mask.Scale != nil {
+			j.wideMask.Scale, j.wideMask.Shift = fill(wide[3*n:4*n], g.Mask.Scale[:s.O]), fill(wide[4*n:5*n], g.Mask.Shift[:s.O])
+		}
+	}
 	j.packed, ws = ws[:f.packedSize()], ws[f.packedSize():]
 	j.parts, j.moments = ws[:f.splits*f.partSize()], ws[f.splits*f.partSize():]
 	if g.DX != nil {
@@ -70,16 +81,21 @@ func (j *fusedJob) grad(split, worker int) {
 		work = f.weights.scratch
 	}
 	buf := j.pool.scratch(worker, max(f.in.scratch(), f.inputSize()+f.gradSize()+work))
-	if f.rows != nil {
-		f.rows.x.clear(buf)
-		f.rows.dy.clear(buf[f.inputSize():])
+	if f.x != nil {
+		f.x.clear(buf)
+		f.dy.clear(buf[f.inputSize():])
 	}
 	from, to := split*f.chunks/f.splits, (split+1)*f.chunks/f.splits
 	for c := from; c < to; c++ {
 		first, n := f.chunk(c)
-		if f.rows != nil {
+		if f.x != nil {
 			for i := range n {
-				j.gradRows(first+i, split, part, buf[:f.inputSize()], buf[f.inputSize():], c == from && i == 0)
+				xbuf, dybuf, start := buf[:f.inputSize()], buf[f.inputSize():], c == from && i == 0
+				if f.rows != nil {
+					j.gradRows(first+i, split, part, xbuf, dybuf, start)
+				} else {
+					j.gradDense(first+i, split, part, xbuf, dybuf, start)
+				}
 			}
 			continue
 		}
@@ -92,8 +108,8 @@ func (j *fusedJob) grad(split, worker int) {
 // gradSize returns the floats that a worker needs for the gradient of a chunk's
 // output.
 func (f *FusedConv) gradSize() int {
-	if f.rows != nil {
-		return f.rows.dy.size() + f.s.OW*f.s.O + f.in.scratch()
+	if f.x != nil {
+		return f.dy.size() + f.s.OW*f.s.O + f.in.scratch()
 	}
 	return f.images * f.s.OH * f.s.OW * f.s.O
 }
@@ -109,16 +125,7 @@ func (j *fusedJob) gradChunk(chunk int, part, xbuf, dybuf, scratch []float32) {
 		j.gradNorm(dy, lo, hi)
 	}
 	if g.DW != nil {
-		x := f.input(chunk, g.X, g.In, xbuf)
-		t := f.weights.table(chunk)
-		for i := range f.weights.items {
-			it := &f.weights.items[i]
-			if f.weights.depth {
-				f.weights.sumDepth(it, t, part[it.off:], x, dy, f.zero)
-			} else {
-				f.weights.sum(it, t, part[it.off:][:f.weights.itemSize(it)], x, dy, scratch)
-			}
-		}
+		f.sumWeights(part, f.weights.table(chunk), f.input(chunk, g.X, g.In, xbuf), dy, scratch)
 	}
 	if g.DX == nil {
 		return
@@ -129,6 +136,37 @@ func (j *fusedJob) gradChunk(chunk int, part, xbuf, dybuf, scratch []float32) {
 		o.res = dx
 	}
 	f.data.runGroup(chunk, &o)
+}
+
+// sumWeights adds the gradient by weights of one group of images to a part.
+func (f *FusedConv) sumWeights(part []float32, t *gradTable, x, dy, scratch []float32) {
+	for i := range f.weights.items {
+		it := &f.weights.items[i]
+		if f.weights.depth {
+			f.weights.sumDepth(it, t, part[it.off:], x, dy, f.zero)
+		} else {
+			f.weights.sum(it, t, part[it.off:][:f.weights.itemSize(it)], x, dy, scratch)
+		}
+	}
+}
+
+// gradDense takes one image of a narrow convolution through all steps. The frames
+// in the buffers are clear.
+func (j *fusedJob) gradDense(image, split int, part, xbuf, dybuf []float32, first bool) {
+	f, g, s := j.f, &j.g, j.f.s
+	x0, row := image*s.H*s.W*s.C, s.OW*s.O
+	for r := range s.OH {
+		j.gradRow(r, (image*s.OH+r)*row, dybuf)
+	}
+	scratch := dybuf[f.dy.size()+row:]
+	if g.DW != nil {
+		f.inputRows(xbuf, g.X[x0:], j.in, 0, s.H)
+		f.sumWeights(part, &f.weights.full, xbuf, dybuf, scratch[f.in.scratch():])
+	}
+	if g.DX != nil {
+		f.dense.gradData(g.DX[x0:], dybuf, j.packed, g.AddDX)
+		j.sum(split, x0, x0+s.H*s.W*s.C, scratch, first)
+	}
 }
 
 // sum adds the elements [lo,hi) to the sums for the normalisation before the
@@ -161,7 +199,7 @@ func (j *fusedJob) gradRows(image, split int, part, xbuf, dybuf []float32, first
 		}
 		if g.DW != nil {
 			need := d.inputRows(to)
-			f.inputRows(xbuf, g.X[x0:], g.In, xDone, need)
+			f.inputRows(xbuf, g.X[x0:], j.in, xDone, need)
 			xDone = need
 			d.gradWeights(part, xbuf, dybuf, r, to)
 		}
@@ -179,7 +217,7 @@ func (j *fusedJob) gradRows(image, split int, part, xbuf, dybuf []float32, first
 // gradRow puts row r of the gradient of an image of output, whose elements start
 // at lo, into its padded copy.
 func (j *fusedJob) gradRow(r, lo int, buf []float32) {
-	f, g, d := j.f, &j.g, &j.f.rows.dy
+	f, g, d := j.f, &j.g, j.f.dy
 	n := f.s.OW * f.s.O
 	dst, src := d.row(buf, r), g.DZ[lo:lo+n]
 	if g.A != nil {
@@ -202,7 +240,7 @@ func (j *fusedJob) gradRow(r, lo int, buf []float32) {
 // output.
 func (j *fusedJob) gradNorm(dst []float32, lo, hi int) {
 	g := &j.g
-	m := g.Mask
+	m := j.wideMask
 	if m.Y != nil {
 		m.Y = m.Y[lo:hi]
 	}
@@ -210,8 +248,8 @@ func (j *fusedJob) gradNorm(dst []float32, lo, hi int) {
 	if g.DRes != nil {
 		res = g.DRes[lo:hi]
 	}
-	c := j.f.s.O
-	normGradApply(dst[:hi-lo], res, g.DZ[lo:hi], g.Y[lo:hi], m, g.A, g.B, g.D, (hi-lo)/c, c, false, g.AddDRes)
+	c := len(j.a)
+	normGradApply(dst[:hi-lo], res, g.DZ[lo:hi], g.Y[lo:hi], m, j.a, j.b, j.d, (hi-lo)/c, c, false, g.AddDRes)
 }
 
 func (j *fusedJob) add(task, _ int) { j.f.weights.addParts(task, j.parts, j.f.splits) }

@@ -65,8 +65,12 @@ type gradItem struct {
 // newGradPlan lays out a gradient by weights. A positive group fixes how many
 // images share a table.
 func newGradPlan(s ConvShape, win window, group int) *gradPlan {
+	return newGradPlanOn(s, win, group, forwardSpec(s, win))
+}
+
+// newGradPlanOn is newGradPlan for pixels that lie where sp says.
+func newGradPlanOn(s ConvShape, win window, group int, sp phaseSpec) *gradPlan {
 	g := &gradPlan{s: s, win: win, depth: s.depthwise(), lead: s.lead()}
-	sp := forwardSpec(s, win)
 	g.taps, g.cin = len(sp.taps), s.C/s.Groups
 	inImage := s.H * s.W * s.C
 	if win.size > 0 {
