@@ -34,10 +34,10 @@ type pruneCmd struct {
 	In  string `arg:"" help:"ONNX file to prune."`
 	Out string `arg:"" help:"ONNX file to write; may be IN."`
 
-	Ratio   *float64  `help:"Fraction of the prunable weights to remove, in [0,1)." placeholder:"R"`
+	Ratio   *float64  `help:"Fraction of the prunable weights to remove, in [0,1); for filter and channel of what --of counts in the whole model." placeholder:"R"`
 	Data    string    `help:"Dataset directory to train on." placeholder:"DIR"`
 	Val     string    `help:"Dataset directory to measure each epoch on; the best epoch is written." placeholder:"DIR"`
-	Exclude []pattern `help:"Leave out weights whose initializer or node name matches, repeatable." sep:"none" placeholder:"REGEX"`
+	Exclude []pattern `help:"Leave out weights whose initializer or node name matches; groups that hold one, for filter and channel. Repeatable." sep:"none" placeholder:"REGEX"`
 	Masks   string    `help:"How masks are written: fold puts exact zeros into the weights, node adds Mul(W, W.mask) (${enum})." enum:"fold,node" default:"fold"`
 	Report  string    `help:"Write a report." placeholder:"FILE.json"`
 	Quiet   bool      `help:"Print nothing but errors."`
