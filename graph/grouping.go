@@ -372,17 +372,20 @@ func (c *channels) costs(gs *Groups) {
 			continue
 		}
 		node := macNode{op: m}
-		add := func(vs []*Value) []*op.Tensor {
-			ts := make([]*op.Tensor, len(vs))
-			for i, v := range vs {
-				if v == nil {
+		add := func(vs []*Value, known []*op.Tensor) []*op.Tensor {
+			ts := make([]*op.Tensor, len(known))
+			for i, t := range known {
+				if t == nil {
 					continue
 				}
-				t := gs.Shapes.Of[v.Index]
 				ts[i] = op.Info(t.Type, t.Shape...)
+				var axes []int32
+				if i < len(vs) && vs[i] != nil {
+					axes = gs.axisOf[vs[i].Index]
+				}
 				for a := range t.Shape {
 					k := int32(-1)
-					if axes := gs.axisOf[v.Index]; axes != nil {
+					if axes != nil {
 						k = axes[a]
 					}
 					node.from = append(node.from, k)
@@ -390,7 +393,9 @@ func (c *channels) costs(gs *Groups) {
 			}
 			return ts
 		}
-		node.in, node.out = add(n.In), add(n.Out)
+		in := gs.Shapes.Args(n.In)
+		node.in = add(n.In, in)
+		node.out = add(n.Out, c.results(n, gs.Shapes.Ops[n.Index], in, gs.Shapes.Args(n.Out)))
 		gs.costs = append(gs.costs, node)
 	}
 }
