@@ -118,7 +118,12 @@ func (c *channels) node(n *Node, stay string) appliedRule {
 			return appliedRule{}
 		}
 		out = c.results(n, o, in, out)
-		if rule, ruled = op.Couplings(o, in, out); ruled && !c.fits(rule, in, out) {
+		long := tooLong(in) || tooLong(out)
+		if !long {
+			rule, ruled = op.Couplings(o, in, out)
+			long = ruled && !c.fits(rule, in, out)
+		}
+		if long {
 			ruled = false
 			why = &reason{n, "has axes that are too long to follow"}
 		}
@@ -200,6 +205,13 @@ func (c *channels) results(n *Node, o op.Op, in, out []*op.Tensor) []*op.Tensor 
 		return out
 	}
 	return all
+}
+
+// tooLong reports whether a tensor has an axis whose positions are not told apart.
+func tooLong(ts []*op.Tensor) bool {
+	return slices.ContainsFunc(ts, func(t *op.Tensor) bool {
+		return t != nil && slices.ContainsFunc(t.Shape, func(d int) bool { return d > maxAxis })
+	})
 }
 
 // fits reports whether the positions that a rule names are few enough to look at, and

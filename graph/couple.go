@@ -39,7 +39,10 @@ func (r *ruleInForce) keepOpen(rule []op.Coupling) {
 		return
 	}
 	o, in, out := c.other.Ops[r.n.Index], c.other.Args(r.n.In), c.other.Args(r.n.Out)
-	rule, _ = op.Couplings(o, in, c.results(r.n, o, in, out))
+	if out = c.results(r.n, o, in, out); tooLong(in) || tooLong(out) {
+		return
+	}
+	rule, _ = op.Couplings(o, in, out)
 	there := lengths(rule)
 	for k, n := range own {
 		if there[k] != n {
