@@ -33,10 +33,25 @@ type Pool struct {
 
 type taskPanic struct{ value any }
 
-// spinRounds bounds how long an idle worker polls before it sleeps: some tenths
-// of a millisecond, which bridges what runs on one thread between two kernels.
-// Waking a sleeping thread takes as long as a small layer.
-const spinRounds = 400000
+// An idle worker polls for spinRounds, then for yieldRounds more in which it lets
+// others have the processor, and sleeps: after some tenths of a millisecond,
+// which bridges what runs on one thread between two kernels. Waking a sleeping
+// thread takes as long as a small layer.
+const (
+	spinRounds  = 20000
+	yieldRounds = 1000
+)
+
+// keepPolling passes the time of round i; false means that it is time to sleep.
+func keepPolling(i int) bool {
+	if i >= spinRounds {
+		if i >= spinRounds+yieldRounds {
+			return false
+		}
+		yield()
+	}
+	return true
+}
 
 // NewPool starts a pool of the given number of threads; values below 1 mean
 // runtime.GOMAXPROCS(0).
@@ -108,7 +123,7 @@ func (p *Pool) Run(n int, f func(task, worker int)) {
 	}
 	p.drain(0)
 	for i := 0; p.pending.Load() != 0; i++ {
-		if i < spinRounds {
+		if keepPolling(i) {
 			continue
 		}
 		p.waiting.Store(true)
@@ -146,7 +161,7 @@ func (p *Pool) work(w int) {
 	seen := uint32(0)
 	for {
 		for i := 0; p.epoch.Load() == seen; i++ {
-			if i < spinRounds {
+			if keepPolling(i) {
 				continue
 			}
 			p.asleep[w].Store(true)
