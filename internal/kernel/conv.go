@@ -142,7 +142,7 @@ func (c *Conv) BackwardData(p *Pool, dx, dy, w []float32, accumulate bool, ws []
 func (c *Conv) tiles(p *Pool, pl *tilePlan, y, x, w []float32, ep Epilogue, ws []float32) {
 	j := &c.job
 	j.plan, j.y, j.x, j.w, j.packed, j.ep = pl, y, x, w, ws, ep
-	p.Run(len(pl.blocks), j.packTask)
+	p.Run(pl.packTasks(), j.packTask)
 	p.Run(pl.tasks(), j.tileTask)
 	j.release()
 }

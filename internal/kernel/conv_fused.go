@@ -265,7 +265,7 @@ func (j *fusedJob) packAll(p *Pool, plan *tilePlan, reverse bool) {
 	if plan == nil {
 		p.Run(1, j.packTask)
 	} else {
-		p.Run(len(plan.blocks), j.packTask)
+		p.Run(plan.packTasks(), j.packTask)
 	}
 }
 

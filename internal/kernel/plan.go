@@ -251,10 +251,23 @@ func packedRows(blocks []block) int {
 	return last.rows + last.width
 }
 
-// pack writes the weights of block b as [k][width].
-func (pl *tilePlan) pack(b int, dst, w []float32) {
-	bl := &pl.blocks[b]
-	packRows(dst[bl.rows*pl.k:][:bl.width*pl.k], w[pl.base[b]:], pl.rows, bl.width, bl.lanes, pl.lane)
+// packParts is how many tasks share a block's weights, where all its lanes are
+// valid.
+const packParts = 4
+
+func (pl *tilePlan) packTasks() int { return packParts * len(pl.blocks) }
+
+// pack writes a part of the weights of a block as [k][width].
+func (pl *tilePlan) pack(task int, dst, w []float32) {
+	bl, part := &pl.blocks[task/packParts], task%packParts
+	lo, hi := part*len(pl.rows)/packParts, (part+1)*len(pl.rows)/packParts
+	if bl.lanes < bl.width {
+		if part > 0 {
+			return
+		}
+		hi = len(pl.rows)
+	}
+	packRows(dst[bl.rows*pl.k:][:bl.width*pl.k], w[pl.base[task/packParts]:], pl.rows[lo:hi], bl.width, bl.lanes, pl.lane)
 }
 
 func packRows(dst, w []float32, rows []weightRow, width, lanes, lane int) {
