@@ -50,6 +50,12 @@ func (s *Score) better(o *Score) bool {
 
 // Evaluate runs a plan over a whole dataset in file order. progress may be nil.
 func Evaluate(p *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(done, total int)) (*Score, error) {
+	return evaluate(p, nil, d, loss, progress)
+}
+
+// evaluate compares with the outputs of teacher, if there is one, in place of the data's
+// values.
+func evaluate(p, teacher *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(done, total int)) (*Score, error) {
 	if err := p.CheckScored(loss); err != nil {
 		return nil, err
 	}
@@ -72,7 +78,16 @@ func Evaluate(p *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(d
 		if err := p.Forward(); err != nil {
 			return nil, err
 		}
-		if err := s.add(p, b, loss); err != nil {
+		target := &engine.Target{Labels: b.Labels, Values: b.Targets}
+		if teacher != nil {
+			fill(teacher, b)
+			if err := teacher.Forward(); err != nil {
+				return nil, err
+			}
+			y := teacher.Scored(loss)
+			target.Values = y.F[:b.Rows*(y.Size()/teacher.Batch)]
+		}
+		if err := s.add(p, b, loss, target); err != nil {
 			return nil, err
 		}
 		b.Release()
@@ -90,11 +105,11 @@ func Evaluate(p *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(d
 }
 
 // add counts the samples of one batch, which may be smaller than the plan's.
-func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss) error {
+func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss, target *engine.Target) error {
 	y := p.Scored(loss)
 	per := y.Size() / p.Batch
 	rows := &op.Tensor{Type: y.Type, Shape: append([]int{b.Rows}, y.Shape[1:]...), F: y.F[:b.Rows*per]}
-	l, err := loss.Eval(rows, &engine.Target{Labels: b.Labels, Values: b.Targets}, nil)
+	l, err := loss.Eval(rows, target, nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}

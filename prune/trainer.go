@@ -48,8 +48,12 @@ type Config struct {
 	// EvalLoss is what evaluations report; nil means Loss.
 	EvalLoss engine.Loss
 	// Teacher, if set, gives the loss its target values: logits for the inputs of a
-	// batch.
-	Teacher *engine.Plan
+	// batch. LabelShare mixes the data's own values in: (1−LabelShare)·teacher +
+	// LabelShare·values, which for mean squared error has the gradient of the mixed losses.
+	Teacher    *engine.Plan
+	LabelShare float64
+	// EvalTeacher, if set, gives evaluations their target values.
+	EvalTeacher *engine.Plan
 }
 
 // Epoch is what one epoch of a run came to.
@@ -92,6 +96,7 @@ type Trainer struct {
 	step    int
 	steps   int // per epoch
 	best    *kept
+	mixed   []float32
 	History []Epoch
 }
 
@@ -153,9 +158,22 @@ func (t *Trainer) gradients(b *data.Batch) (float64, error) {
 		if err := t.Config.Teacher.Forward(); err != nil {
 			return 0, err
 		}
-		target.Values = t.Config.Teacher.Scored(t.Config.Loss).F
+		target.Values = t.mix(t.Config.Teacher.Scored(t.Config.Loss).F, b.Targets)
 	}
 	return t.plan.Step(target)
+}
+
+// mix adds the data's own values to those of the teacher.
+func (t *Trainer) mix(teacher, values []float32) []float32 {
+	share := float32(t.Config.LabelShare)
+	if share == 0 || len(values) != len(teacher) {
+		return teacher
+	}
+	t.mixed = append(t.mixed[:0], teacher...)
+	for i, v := range values {
+		t.mixed[i] += share * (v - t.mixed[i])
+	}
+	return t.mixed
 }
 
 // descend makes one SGD step on all trained initializers with the present
@@ -236,5 +254,5 @@ func (t *Trainer) Evaluate(d *data.Dataset) (*Score, error) {
 	if loss == nil {
 		loss = t.Config.Loss
 	}
-	return Evaluate(t.eval, d, loss, nil)
+	return evaluate(t.eval, t.Config.EvalTeacher, d, loss, nil)
 }

@@ -76,9 +76,11 @@ type Settings struct {
 	Gamma        float64 `json:"gamma,omitempty"`
 	WeightDecay  float64 `json:"weight_decay,omitempty"`
 	Momentum     float64 `json:"momentum,omitempty"`
-	Temperature  float64 `json:"temperature,omitempty"`
-	LabelWeight  float64 `json:"label_weight,omitempty"`
-	FreezeNorm   bool    `json:"freeze_norm,omitempty"`
+	// Distill is the share of the unpruned model's outputs in what was learned from.
+	Distill     float64 `json:"distill,omitempty"`
+	Temperature float64 `json:"temperature,omitempty"`
+	LabelWeight float64 `json:"label_weight,omitempty"`
+	FreezeNorm  bool    `json:"freeze_norm,omitempty"`
 	// Ranking is what single weights were ranked by before training; empty for magnitude.
 	Ranking string `json:"ranking,omitempty"`
 	// Retrain are epochs with fixed masks at the end. Rewind is the epoch of dense training

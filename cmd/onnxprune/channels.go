@@ -127,7 +127,7 @@ func (c *pruneCmd) trainChannels(con *console, g *graph.Graph, state *engine.Sta
 	if err != nil {
 		return nil, err
 	}
-	if s.loss.live {
+	if s.loss.live || s.valLoss.live {
 		if err := c.teach(t, g, s); err != nil {
 			return nil, err
 		}

@@ -46,6 +46,7 @@ type pruneCmd struct {
 	methodFlags
 	training
 	lossFlags
+	distillFlag
 	computing
 
 	// ratio is Ratio, or what the structure sets.
@@ -83,6 +84,9 @@ func (c *pruneCmd) Validate() error {
 		return err
 	}
 	if err := c.lossFlags.check(); err != nil {
+		return err
+	}
+	if err := c.distillFlag.check(&c.lossFlags, c.Data != ""); err != nil {
 		return err
 	}
 	return c.computing.check()

@@ -73,6 +73,8 @@ type sources struct {
 	train, val *data.Dataset
 	loss       objective
 	valLoss    objective
+	// labelShare is that of float labels in the teacher's values.
+	labelShare float64
 	augment    data.Augment
 	dims       map[string]int
 }
@@ -94,16 +96,14 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 			s.Close()
 		}
 	}()
-	use := labelsWanted
-	if c.Loss == "distill" {
-		use = labelsOptional
-	}
 	if c.Data != "" {
-		if s.train, err = openData(g, c.Data, dims, use); err != nil {
+		if s.train, err = openData(g, c.Data, dims, c.labels()); err != nil {
 			return s, err
 		}
-		if s.loss, err = c.choose(g, c.Data, s.train.Label(), dims); err != nil {
-			return s, err
+		if !c.Distill.set {
+			if s.loss, err = c.choose(g, c.Data, s.train.Label(), dims); err != nil {
+				return s, err
+			}
 		}
 		way, err := data.ParseAugment(c.Augment)
 		if err != nil {
@@ -113,15 +113,29 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 			return s, fmt.Errorf("%s: %w", c.Data, err)
 		}
 	}
-	if c.Val == "" {
-		return s, nil
+	if c.Val != "" {
+		use := labelsWanted
+		if c.Distill.set {
+			use = labelsOptional
+		}
+		if s.val, err = openData(g, c.Val, dims, use); err != nil {
+			return s, err
+		}
 	}
-	if s.val, err = openData(g, c.Val, dims, labelsWanted); err != nil {
-		return s, err
+	if c.Distill.set {
+		if err = c.distillation(g, s, dims); err != nil {
+			return s, err
+		}
+	}
+	if s.val == nil || s.valLoss.live {
+		return s, nil
 	}
 	// Class numbers are measured by their cross-entropy, whatever training minimises.
 	measure := c.lossFlags
 	measure.LabelWeight = 0
+	if c.Distill.set {
+		measure.Loss = "auto"
+	}
 	if !s.val.Label().Float || c.Loss == "ce" {
 		measure.Loss = "ce"
 	}
@@ -136,12 +150,6 @@ func (c *pruneCmd) config(s *sources) prune.Config {
 		BothBatches: c.BothBatches, WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
 		FreezeNorm: c.FreezeNorm, Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
-}
-
-// teach makes the unpruned model the teacher.
-func (c *pruneCmd) teach(t *prune.Trainer, g *graph.Graph, s *sources) (err error) {
-	t.Config.Teacher, err = engine.Compile(g, engine.NewState(g), engine.Options{Batch: t.Config.Batch, Dims: s.dims, Pool: t.Pool})
-	return err
 }
 
 // announce says what will be done, and measures the model before it.
@@ -197,7 +205,7 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.R
 	if err := t.Prepare(); err != nil {
 		return err
 	}
-	if s.loss.live {
+	if s.loss.live || s.valLoss.live {
 		if err := c.teach(t, t.Graph, s); err != nil {
 			return err
 		}
@@ -274,9 +282,10 @@ func (c *pruneCmd) settings(t *prune.Trainer, s *sources, r *report.Run) {
 	if c.Method == "bip" {
 		set.Gamma = c.Gamma
 	}
-	if c.Loss == "distill" {
-		set.Temperature, set.LabelWeight = c.Temperature, c.LabelWeight
+	if d, ok := s.loss.loss.(engine.Distillation); ok {
+		set.Temperature, set.LabelWeight = d.Temperature, d.LabelWeight
 	}
+	set.Distill = c.Distill.of
 	if s.val != nil {
 		set.ValSamples = s.val.Len()
 	}
