@@ -29,8 +29,9 @@ type Removal struct {
 //
 // Before it is saved, the pruned model, decoded from the bytes to be written, and the
 // model with the same slices at zero are run on the same inputs and must agree to
-// [Tolerance]; otherwise nothing is written, and the error names the first node whose
-// values differ. The proof says so where our engine cannot run the model.
+// [Tolerance], or to what [Nudge] and [Limit] allow a model that amplifies rounding, which
+// the proof then says; otherwise nothing is written, and the error names the first node
+// whose values differ. The proof says so where our engine cannot run the model.
 func WriteRemoval(g *graph.Graph, r Removal, path string) (Proof, error) {
 	masked, pruned, plan, err := r.models(g)
 	if err != nil {

@@ -230,6 +230,9 @@ func (c *pruneCmd) finishChannels(con *console, r *report.Run, sel *selection, b
 		r.Layers = append(r.Layers, l)
 	}
 	detail := fmt.Sprintf("on %s the outputs of the pruned and of the masked model differ by at most %.2g of their largest value", plural(proof.Samples, "sample"), proof.MaxRel)
+	if proof.Rounding > 0 {
+		detail += fmt.Sprintf(", more than the %.0e that is wanted; the model amplifies rounding: a change of its inputs by 2⁻²¹ moves its outputs by %.2g", export.Tolerance, proof.Rounding)
+	}
 	if !proof.Ran {
 		detail = "not run: " + proof.Reason + "; every node of the pruned model has the shapes that it should have"
 	}
