@@ -1,6 +1,9 @@
 package prune
 
 import (
+	"slices"
+	"time"
+
 	"github.com/onnxprune/onnxprune/internal/kernel"
 )
 
@@ -29,26 +32,54 @@ func impRatios(c *Config) []float64 {
 	return append(ratios, c.Ratio)
 }
 
+// imp makes the rounds to Config.Ratio. A lower ratio of t.Rungs is served by the round
+// that leaves as many weights; where there is none it takes its last round on a branch.
+// Either way it ends as a run to that ratio alone would.
 func imp(t *Trainer) error {
-	n := t.Config.Epochs
-	// Epoch 0 is one-shot magnitude pruning, the one candidate for the result before the
-	// last round: what comes between has more weights.
-	OMP(t.Masks, t.Config.Structure, t.Config.Ratio, t.Pool)
-	if err := t.epochEnd(0, 0, 0); err != nil {
+	rungs, err := impRungs(t)
+	if err != nil {
 		return err
 	}
-	first := t.best
-	for _, l := range t.Masks.Layers {
-		for i := range l.Mask {
-			l.Mask[i] = 1
-		}
-	}
-	for _, ratio := range impRatios(&t.Config) {
+	n := t.Config.Epochs
+	round := func(ratio float64, first *kept) (cost, error) {
+		start := t.cost()
 		impRound(t, ratio)
 		t.rewind()
 		t.best = first
-		if err := t.phase(n); err != nil {
+		err := t.phase(n)
+		return t.cost().minus(start), err
+	}
+	last := rungs[len(rungs)-1]
+	var chain cost
+	for i, ratio := range impRatios(&t.Config) {
+		first := last.first
+		var served []*rung
+		for _, r := range rungs {
+			switch {
+			case r.rounds != i+1:
+			case r == last || t.Masks.Keep(r.ratio) == t.Masks.Keep(ratio):
+				served, first = append(served, r), r.first
+			default:
+				before := t.now()
+				spent, err := round(r.ratio, r.first)
+				if err == nil {
+					err = t.reach(r, chain.plus(spent))
+				}
+				if err != nil {
+					return err
+				}
+				t.back(before)
+			}
+		}
+		spent, err := round(ratio, first)
+		if err != nil {
 			return err
+		}
+		chain = chain.plus(spent)
+		for _, r := range served {
+			if err := t.reach(r, chain); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -69,3 +100,100 @@ func impRound(t *Trainer, ratio float64) {
 	t.Masks.projection(t.Config.Structure, ratio, t.Pool, value).project(scores, t.Masks.masks())
 	t.Masks.Apply()
 }
+
+// Rungs are ratios below Config.Ratio whose results imp has on its way.
+type Rungs struct {
+	Ratios []float64
+	// Reached is called for each of them, the smallest first, and at last for
+	// Config.Ratio, with the best epoch in the trainer and History as a run to that ratio
+	// alone would have them. Seconds and passes over the data (forward and backward) are
+	// those of such a run, from the call of [Trainer.Run] on.
+	Reached func(ratio, seconds, passes float64) error
+}
+
+// rung is one of the ratios: how many rounds lead to it, and its epoch 0.
+type rung struct {
+	ratio  float64
+	rounds int
+	zero   Epoch
+	first  *kept
+	cost   cost
+}
+
+// impRungs measures one-shot magnitude pruning at every ratio, the one candidate for a
+// result before the last round: what comes between has more weights. It leaves masks
+// of all ones.
+func impRungs(t *Trainer) ([]*rung, error) {
+	var ratios []float64
+	if t.Rungs != nil {
+		ratios = append(ratios, t.Rungs.Ratios...)
+		slices.Sort(ratios)
+	}
+	var rungs []*rung
+	for _, ratio := range append(ratios, t.Config.Ratio) {
+		start := t.cost()
+		c := t.Config
+		c.Ratio = ratio
+		OMP(t.Masks, c.Structure, ratio, t.Pool)
+		t.History, t.best = nil, nil
+		if err := t.epochEnd(0, 0, 0); err != nil {
+			return nil, err
+		}
+		rungs = append(rungs, &rung{ratio: ratio, rounds: len(impRatios(&c)), zero: t.History[0], first: t.best, cost: t.cost().minus(start)})
+	}
+	for _, l := range t.Masks.Layers {
+		for i := range l.Mask {
+			l.Mask[i] = 1
+		}
+	}
+	return rungs, nil
+}
+
+// moment is where a trainer is between two phases.
+type moment struct {
+	state   *kept
+	best    *kept
+	history []Epoch
+}
+
+func (t *Trainer) now() *moment {
+	m := &moment{best: t.best, history: slices.Clone(t.History)}
+	t.keep(0, nil)
+	m.state, t.best = t.best, m.best
+	return m
+}
+
+func (t *Trainer) back(m *moment) {
+	t.best = m.state
+	t.restore()
+	t.best, t.History = m.best, m.history
+}
+
+// reach tells of a ratio that the trainer has come to.
+func (t *Trainer) reach(r *rung, spent cost) error {
+	if t.Rungs == nil || t.Rungs.Reached == nil {
+		return nil
+	}
+	before := t.now()
+	t.History[0] = r.zero
+	if _, err := t.Best(); err != nil {
+		return err
+	}
+	total := r.cost.plus(spent)
+	if err := t.Rungs.Reached(r.ratio, total.seconds, float64(total.batches)/float64(max(1, t.steps))); err != nil {
+		return err
+	}
+	t.back(before)
+	return nil
+}
+
+// cost is time and batches, forward and backward.
+type cost struct {
+	seconds float64
+	batches int
+}
+
+func (t *Trainer) cost() cost { return cost{time.Since(t.born).Seconds(), t.batches} }
+
+func (c cost) plus(o cost) cost  { return cost{c.seconds + o.seconds, c.batches + o.batches} }
+func (c cost) minus(o cost) cost { return cost{c.seconds - o.seconds, c.batches - o.batches} }

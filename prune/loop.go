@@ -91,5 +91,6 @@ func (t *Trainer) pass(s *data.Batches, f func(b *data.Batch) (float64, error)) 
 		return 0, err
 	}
 	defer b.Release()
+	t.batches++
 	return f(b)
 }

@@ -453,6 +453,86 @@ func TestIMPRounds(t *testing.T) {
 	}
 }
 
+// TestRungs: a ratio on the way, whether a round serves it or a branch, ends with the
+// bits and the history of a run to that ratio alone, and so does the way itself.
+func TestRungs(t *testing.T) {
+	c := config()
+	c.Ratio, c.Epochs = 0.6, 1
+	type end struct {
+		weights []float32
+		history []Epoch
+		passes  float64
+	}
+	finish := func(tr *Trainer, passes float64) end {
+		e := end{history: slices.Clone(tr.History), passes: passes}
+		for _, name := range tr.State.Names() {
+			e.weights = append(e.weights, tr.State.Tensor(name).F...)
+		}
+		for _, l := range tr.Masks.Layers {
+			e.weights = append(append(e.weights, l.Mask...), l.Theta...)
+		}
+		return e
+	}
+	for _, rewind := range []bool{false, true} {
+		prepared := func(c Config) *Trainer {
+			tr := trainer(t, stripeNet(t), 2, c)
+			tr.Val = tr.Train
+			if rewind {
+				if err := tr.RewindTo(nil, 1); err != nil {
+					t.Fatal(err)
+				}
+				tr.batches = 0
+			}
+			return tr
+		}
+		got := map[float64]end{}
+		var order []float64
+		tr := prepared(c)
+		tr.Rungs = &Rungs{Ratios: []float64{0.5904, 0.3, 0.2, 0.5}, Reached: func(ratio, seconds, passes float64) error {
+			if !(seconds > 0) {
+				t.Errorf("ratio %v took %v seconds", ratio, seconds)
+			}
+			order = append(order, ratio)
+			got[ratio] = finish(tr, passes)
+			return nil
+		}}
+		if err := tr.Run(method(t, "imp")); err != nil {
+			t.Fatal(err)
+		}
+		if want := []float64{0.2, 0.3, 0.5, 0.5904, 0.6}; !slices.Equal(order, want) {
+			t.Errorf("reached %v, want %v", order, want)
+		}
+		// 0.2 and 0.5904 are rounds, 0.3, 0.5 and 0.6 take one more each.
+		if want := 4.0 + 3; tr.Passes() != want {
+			t.Errorf("%v passes over the data, want %v", tr.Passes(), want)
+		}
+		for ratio, g := range got {
+			alone := c
+			alone.Ratio = ratio
+			tr := prepared(alone)
+			if err := tr.Run(method(t, "imp")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tr.Best(); err != nil {
+				t.Fatal(err)
+			}
+			w := finish(tr, tr.Passes())
+			if !slices.Equal(g.weights, w.weights) {
+				t.Errorf("rewinding %v, ratio %v: weights differ from those of a run to it alone", rewind, ratio)
+			}
+			if g.passes != w.passes || len(g.history) != len(w.history) {
+				t.Fatalf("rewinding %v, ratio %v: %v passes and %d epochs, alone %v and %d", rewind, ratio, g.passes, len(g.history), w.passes, len(w.history))
+			}
+			for i, e := range g.history {
+				o := w.history[i]
+				if e.Epoch != o.Epoch || e.TrainLoss != o.TrainLoss || e.Val.Loss != o.Val.Loss {
+					t.Errorf("rewinding %v, ratio %v: epoch %d is %+v, alone %+v", rewind, ratio, i, e, o)
+				}
+			}
+		}
+	}
+}
+
 // TestRewind: at rate 0 kept weights end as what they were put back to; the second round
 // of imp ranks these.
 func TestRewind(t *testing.T) {

@@ -35,9 +35,11 @@ type Structured struct {
 	// Cut, if set, is told of the pruned model before it is trained.
 	Cut func(g *graph.Graph, epoch int)
 
-	// Choice is what was removed, History the epochs of both parts.
+	// Choice is what was removed, History the epochs of both parts, Passes how often the
+	// data went forward and backward in them.
 	Choice  Choice
 	History []Epoch
+	Passes  float64
 }
 
 // Prepare checks model and data and returns the trainer of the masked epochs. The model
@@ -79,7 +81,7 @@ func (s *Structured) Run(t *Trainer) (best int, values map[string][]float32, err
 	if err := b.Run(); err != nil {
 		return 0, nil, err
 	}
-	s.Choice, s.History = b.Choice, t.History
+	s.Choice, s.History, s.Passes = b.Choice, t.History, t.Passes()
 	if goal.Of != s.Goal.Of {
 		if s.Choice, err = s.Units.Choose(s.Goal, b.scores); err != nil {
 			return 0, nil, err
@@ -170,6 +172,7 @@ func (s *Structured) tune(small *graph.Graph, first *Trainer, plan *graph.Plan, 
 		return 0, err
 	}
 	s.History = append(s.History, t.History...)
+	s.Passes += t.Passes()
 	if best, err = t.Best(); err != nil {
 		return 0, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/onnxprune/onnxprune/data"
 	"github.com/onnxprune/onnxprune/engine"
@@ -89,6 +90,8 @@ type Trainer struct {
 	Progress Progress
 	// Rewind is where training under fixed masks begins; nil where it goes on.
 	Rewind *Rewind
+	// Rungs may be set for imp.
+	Rungs *Rungs
 
 	plan    *engine.Plan
 	eval    *engine.Plan
@@ -97,6 +100,8 @@ type Trainer struct {
 	steps   int // per epoch
 	best    *kept
 	mixed   []float32
+	batches int // forward and backward
+	born    time.Time
 	History []Epoch
 }
 
@@ -121,7 +126,7 @@ func (t *Trainer) Prepare() error {
 	if err != nil {
 		return err
 	}
-	t.steps = t.Train.Len() / c.Batch
+	t.steps, t.born = t.Train.Len()/c.Batch, time.Now()
 	t.sgd = NewSGD(t.Pool, t.plan, t.State, t.Masks)
 	return nil
 }
@@ -233,13 +238,20 @@ func (t *Trainer) Best() (int, error) {
 	if t.best == nil {
 		return 0, errors.New("no epoch was run")
 	}
+	t.restore()
+	return t.best.epoch, nil
+}
+
+func (t *Trainer) restore() {
 	t.State.Restore(t.best.state)
 	for i, l := range t.Masks.Layers {
 		copy(l.Mask, t.best.masks[i])
 		copy(l.Theta, t.best.theta[i])
 	}
-	return t.best.epoch, nil
 }
+
+// Passes is how often the data went forward and backward so far.
+func (t *Trainer) Passes() float64 { return float64(t.batches) / float64(max(1, t.steps)) }
 
 // Evaluate measures the model as it is now.
 func (t *Trainer) Evaluate(d *data.Dataset) (*Score, error) {
