@@ -135,7 +135,7 @@ func (s *Structured) counted(scores [][]float64) (Goal, error) {
 		}
 		return float64(r.Params())
 	}
-	before := count(s.Units.Groups.NewRemoval())
+	before := count(s.Units.costs.NewRemoval())
 	return Goal{Of: of, Ratio: 1 - count(s.Units.removal)/max(1, before), BestEffort: true}, nil
 }
 

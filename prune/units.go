@@ -57,7 +57,8 @@ type Units struct {
 	Left []LeftGroup
 
 	name    string
-	whole   bool // gates are masks: see checkGates
+	costs   *graph.Groups // what removal counts
+	whole   bool          // gates are masks: see checkGates
 	removal *graph.Removal
 	shape   []widths
 	layerOf map[string]int
@@ -83,7 +84,7 @@ type widths struct {
 // state's values and every mask at all ones. An error names every expression that
 // matches nothing.
 func NewUnits(g *graph.Graph, groups *graph.Groups, state *engine.State, s Structure, limits Limits) (*Units, error) {
-	u := &Units{name: g.Name, Groups: groups, Structure: s, Limits: limits, removal: groups.NewRemoval(), layerOf: map[string]int{}}
+	u := &Units{name: g.Name, Groups: groups, costs: groups, Structure: s, Limits: limits, removal: groups.NewRemoval(), layerOf: map[string]int{}}
 	if err := u.collect(g, state); err != nil {
 		return nil, err
 	}
@@ -92,6 +93,13 @@ func NewUnits(g *graph.Graph, groups *graph.Groups, state *engine.State, s Struc
 	}
 	return u, nil
 }
+
+// CountBy lets goals count parameters and multiply-adds of another graph with the same
+// units: that of the file, where another one is trained.
+func (u *Units) CountBy(groups *graph.Groups) { u.costs, u.removal = groups, groups.NewRemoval() }
+
+// Cost is the number of parameters, and of multiply-adds per sample, as goals count them.
+func (u *Units) Cost() (params, macs int64) { return u.removal.Params(), u.removal.MACs() }
 
 // collect makes a layer of every parameter that units reach into, in file order.
 func (u *Units) collect(g *graph.Graph, state *engine.State) error {

@@ -89,6 +89,9 @@ type Settings struct {
 	Retrain    int    `json:"retrain,omitempty"`
 	Rewind     *int   `json:"rewind,omitempty"`
 	RewindFrom string `json:"rewind_from,omitempty"`
+	// Renormed is the number of convolutions that had BatchNormalization put behind them
+	// while training.
+	Renormed int `json:"renormed,omitempty"`
 	// The rest is for channels.
 	Importance    string  `json:"importance,omitempty"`
 	Round         string  `json:"round,omitempty"`

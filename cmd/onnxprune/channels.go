@@ -25,7 +25,6 @@ type selection struct {
 // channels chooses what to remove, trains where there is data, writes the result and
 // enters into r what it saw.
 func (c *pruneCmd) channels(con *console, g *graph.Graph, s *sources, pool *kernel.Pool, r *report.Run) error {
-	state := engine.NewState(g)
 	r.Dense.Size = sizeOf(g, s.dims)
 	r.Settings.Importance, r.Settings.Round, r.Settings.MinChannels = c.Importance, c.Round, c.MinChannels
 	r.Settings.MaxLayerRatio, r.Settings.PerLayer, r.Settings.KeepShapes = c.MaxLayerRatio, c.PerLayer, c.KeepShapes
@@ -33,10 +32,25 @@ func (c *pruneCmd) channels(con *console, g *graph.Graph, s *sources, pool *kern
 	if err != nil {
 		return err
 	}
-	units, err := prune.NewUnits(g, groups, state, c.structure, c.limits(c.Exclude))
+	trained, fold, err := c.renorm(con, g, s, pool, r)
 	if err != nil {
 		return err
 	}
+	own := groups
+	if trained != g {
+		if own, err = trained.Groups(s.dims); err != nil {
+			return err
+		}
+		if err := own.Match(groups); err != nil {
+			return fmt.Errorf("%w\nhint: try --rebn off", err)
+		}
+	}
+	state := engine.NewState(trained)
+	units, err := prune.NewUnits(trained, own, state, c.structure, c.limits(c.Exclude))
+	if err != nil {
+		return err
+	}
+	units.CountBy(groups)
 	importance, err := c.ranker(units, &prune.Saliency{Graph: g, Pool: pool, Seed: c.Seed, Dims: s.dims})
 	if err != nil {
 		return err
@@ -48,13 +62,14 @@ func (c *pruneCmd) channels(con *console, g *graph.Graph, s *sources, pool *kern
 	}
 	var sel *selection
 	if s.train != nil {
-		sel, err = c.trainChannels(con, g, state, units, goal, importance, s, pool, r)
+		sel, err = c.trainChannels(con, g, trained, state, units, goal, importance, s, pool, r)
 	} else {
 		sel, err = c.rankChannels(con, g, state, units, goal, importance, s, pool, r)
 	}
 	if err != nil {
 		return err
 	}
+	sel.values = fold(sel.values)
 	enterChannels(r, g, sel, c.ratio, c.Of)
 	before, err := weightsOf(g, s.dims)
 	if err != nil {
@@ -108,18 +123,20 @@ func (c *pruneCmd) rankChannels(con *console, g *graph.Graph, state *engine.Stat
 	return sel, err
 }
 
-// trainChannels runs bip on groups, or retraining after a one-shot choice.
-func (c *pruneCmd) trainChannels(con *console, g *graph.Graph, state *engine.State, units *prune.Units, goal prune.Goal, importance prune.Importance, s *sources, pool *kernel.Pool, r *report.Run) (*selection, error) {
-	p := &prune.Structured{Graph: g, State: state, Units: units, Goal: goal, Importance: importance, Train: s.train, Val: s.val, Pool: pool,
+// trainChannels runs bip on groups, or retraining after a one-shot choice. g is the model
+// as read, trained the one with normalisations put in.
+func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *engine.State, units *prune.Units, goal prune.Goal, importance prune.Importance, s *sources, pool *kernel.Pool, r *report.Run) (*selection, error) {
+	p := &prune.Structured{Graph: trained, State: state, Units: units, Goal: goal, Importance: importance, Train: s.train, Val: s.val, Pool: pool,
 		Config: c.config(s), Masked: c.maskedEpochs(), Frozen: c.method.Frozen}
 	r.Settings.MaskedEpochs, r.Settings.BothBatches = p.Masked, c.BothBatches
 	p.Cut = func(small *graph.Graph, epoch int) {
-		fmt.Fprintf(con.err, "after epoch %d: cut to %s parameters, %s MACs\n", epoch, report.Count(small.Params()), report.MACs(sampleMACs(small, s.dims)))
+		params, macs := units.Cost()
+		fmt.Fprintf(con.err, "after epoch %d: cut to %s parameters, %s MACs\n", epoch, report.Count(params), report.MACs(&macs))
 	}
 	b := con.bar()
 	p.Progress = c.progress(con, b, func(e prune.Epoch) {
 		if e.Epoch == 0 {
-			params, macs := units.Groups.Cost(units.Removed())
+			params, macs := units.Cost()
 			r.Magnitude = &report.Stage{Size: report.NewSize(params, params, &macs), Score: score(e.Val)}
 		}
 	})

@@ -47,6 +47,7 @@ type pruneCmd struct {
 	training
 	lossFlags
 	distillFlag
+	renormFlag
 	computing
 
 	// ratio is Ratio, or what the structure sets.
@@ -87,6 +88,9 @@ func (c *pruneCmd) Validate() error {
 		return err
 	}
 	if err := c.distillFlag.check(&c.lossFlags, c.Data != ""); err != nil {
+		return err
+	}
+	if err := c.renormFlag.check(c.Data != ""); err != nil {
 		return err
 	}
 	return c.computing.check()
@@ -196,7 +200,6 @@ func (c *pruneCmd) distinct(g *graph.Graph) error {
 
 // prune finds masks and values, and enters into r what it saw.
 func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.Pool, r *report.Run) (export.Result, error) {
-	state := engine.NewState(g)
 	r.Dense.Size = sizeOf(g, s.dims)
 	var exclude []*regexp.Regexp
 	var errs []error
@@ -212,7 +215,12 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 	if c.ratio == 0 && s.train == nil && s.val == nil && len(g.Weights()) == 0 {
 		return export.Result{}, nil
 	}
-	masks, err := prune.NewMasks(g, state, exclude)
+	trained, fold, err := c.renorm(con, g, s, pool, r)
+	if err != nil {
+		return export.Result{}, err
+	}
+	state := engine.NewState(trained)
+	masks, err := prune.NewMasks(trained, state, exclude)
 	if err != nil {
 		return export.Result{}, err
 	}
@@ -226,11 +234,11 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 	var result export.Result
 	switch {
 	case s.train != nil:
-		t := &prune.Trainer{Graph: g, State: state, Masks: masks, Train: s.train, Val: s.val, Pool: pool}
-		if err := c.train(con, t, s, r); err != nil {
+		t := &prune.Trainer{Graph: trained, State: state, Masks: masks, Train: s.train, Val: s.val, Pool: pool}
+		if err := c.train(con, t, g, s, r); err != nil {
 			return export.Result{}, err
 		}
-		result.Values = values(state, masks)
+		result.Values = fold(values(state, masks))
 	default:
 		if err := c.untrained(con, g, state, masks, s, pool, r); err != nil {
 			return export.Result{}, err

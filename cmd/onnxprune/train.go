@@ -199,14 +199,14 @@ func (c *pruneCmd) epochs() int {
 	return c.method.Total(&prune.Config{Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain})
 }
 
-// train runs the method and leaves the best epoch in t.
-func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.Run) error {
+// train runs the method and leaves the best epoch in t; g is the model as read.
+func (c *pruneCmd) train(con *console, t *prune.Trainer, g *graph.Graph, s *sources, r *report.Run) error {
 	t.Config = c.config(s)
 	if err := t.Prepare(); err != nil {
 		return err
 	}
 	if s.loss.live || s.valLoss.live {
-		if err := c.teach(t, t.Graph, s); err != nil {
+		if err := c.teach(t, g, s); err != nil {
 			return err
 		}
 	}
@@ -216,7 +216,7 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, s *sources, r *report.R
 	b := con.bar()
 	t.Progress = c.progress(con, b, func(e prune.Epoch) {
 		if e.Epoch == 0 {
-			r.Magnitude = &report.Stage{Size: underMasks(r.Dense.Size, t), Score: score(e.Val)}
+			r.Magnitude = &report.Stage{Size: underMasks(r.Dense.Size, g, t.State), Score: score(e.Val)}
 		}
 	})
 	if err := c.rewind(con, t, b, r); err != nil {
@@ -292,10 +292,14 @@ func (c *pruneCmd) settings(t *prune.Trainer, s *sources, r *report.Run) {
 }
 
 // underMasks is the size of the model as it is in the course of training.
-func underMasks(dense report.Size, t *prune.Trainer) report.Size {
+func underMasks(dense report.Size, g *graph.Graph, state *engine.State) report.Size {
 	nonzero := int64(0)
-	for _, name := range t.State.Names() {
-		for _, x := range t.State.Tensor(name).F {
+	for _, v := range g.Initializers() {
+		t := state.Tensor(v.Name)
+		if t == nil {
+			continue
+		}
+		for _, x := range t.F {
 			if x != 0 {
 				nonzero++
 			}
