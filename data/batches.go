@@ -47,6 +47,7 @@ type BatchOptions struct {
 	Augment  Augment // AugmentAuto is resolved
 	Seed     uint64
 	Epoch    int
+	First    int // batch to begin with, as if those before it had been delivered
 	Workers  int // goroutines that decode; 0: 2
 	Ahead    int // finished batches that may wait for Next; 0: 4
 }
@@ -100,6 +101,9 @@ func (d *Dataset) Batches(o BatchOptions) (*Batches, error) {
 	if !o.DropLast && rows%o.Size != 0 {
 		b.count++
 	}
+	if o.First < 0 || o.First > b.count {
+		return nil, fmt.Errorf("%s: batch %d to begin with, the epoch has %d", d.dir, o.First, b.count)
+	}
 	if o.Shuffle {
 		b.order = permutation(rows, o.Seed, o.Epoch)
 	}
@@ -123,7 +127,7 @@ func (b *Batches) start() {
 		defer b.wait.Done()
 		defer close(jobs)
 		defer close(b.queue)
-		for i := range b.count {
+		for i := b.opts.First; i < b.count; i++ {
 			to := make(chan result, 1)
 			select {
 			case b.queue <- to:
@@ -150,7 +154,7 @@ func (b *Batches) start() {
 	}
 }
 
-// Count is the number of batches that Next delivers in all.
+// Count is the number of batches of the epoch.
 func (b *Batches) Count() int { return b.count }
 
 // Augment is the augmentation in use, never AugmentAuto.

@@ -58,6 +58,9 @@ func (s *State) Snapshot() *Snapshot {
 	return c
 }
 
+// Floats are the elements of an initializer in the snapshot; nil if it has none.
+func (c *Snapshot) Floats(name string) []float32 { return c.data[name] }
+
 // Restore brings the elements of a snapshot back.
 func (s *State) Restore(c *Snapshot) {
 	for _, name := range s.order {

@@ -60,6 +60,7 @@ func (b *BiP) project() {
 // Run trains weights and masks for the configured epochs.
 func (b *BiP) Run() error {
 	t := b.t
+	defer t.Journal.hold("bip", true, b.visit)()
 	if err := t.epochEnd(0, 0, 0); err != nil {
 		return err
 	}
@@ -82,6 +83,15 @@ func (b *BiP) Run() error {
 	return nil
 }
 
+// visit lists the variables beside those of the trainer.
+func (b *BiP) visit(s *slots) {
+	for i, l := range b.t.Masks.Layers {
+		s.floats(named("score", l.Name), b.scores[i])
+		s.floats(named("momentum", l.Name), b.momenta[i])
+		s.mask(named("before", l.Name), b.before[i])
+	}
+}
+
 // upper is the step of the scores on a batch of the second stream.
 func (b *BiP) upper(batch *data.Batch) (float64, error) {
 	t := b.t
@@ -89,7 +99,7 @@ func (b *BiP) upper(batch *data.Batch) (float64, error) {
 	if err != nil || !finite(loss) {
 		return loss, err
 	}
-	lr := float32(t.Config.MaskLR * t.cosine())
+	lr := float32(t.Journal.scale() * t.Config.MaskLR * t.cosine())
 	gammaInv := float32(1 / t.Config.Gamma)
 	if b.frozen {
 		gammaInv = 0

@@ -1,6 +1,8 @@
 package prune
 
 import (
+	"strconv"
+
 	"github.com/onnxprune/onnxprune/data"
 )
 
@@ -51,6 +53,7 @@ func (b *UnitBiP) project() error {
 // Run trains weights and masks for the trainer's epochs.
 func (b *UnitBiP) Run() error {
 	t := b.t
+	defer t.Journal.hold("bip", true, b.visit)()
 	if err := t.epochEnd(0, 0, 0); err != nil {
 		return err
 	}
@@ -73,6 +76,21 @@ func (b *UnitBiP) Run() error {
 	return nil
 }
 
+// visit lists the variables beside those of the trainer. The removal and the masks follow
+// from the scores.
+func (b *UnitBiP) visit(s *slots) {
+	s.flag("whole", &b.u.whole)
+	for g := range b.scores {
+		name := strconv.Itoa(g)
+		s.doubles(named("score", name), b.scores[g])
+		s.doubles(named("momentum", name), b.momenta[g])
+		s.flags(named("before", name), b.before[g], func(i int, v bool) { b.before[g][i] = v })
+	}
+	if s.loading && s.err == nil {
+		s.fail(b.project())
+	}
+}
+
 // upper is the step of the scores on a batch of the second stream.
 func (b *UnitBiP) upper(batch *data.Batch) (float64, error) {
 	t := b.t
@@ -80,7 +98,7 @@ func (b *UnitBiP) upper(batch *data.Batch) (float64, error) {
 	if err != nil || !finite(loss) {
 		return loss, err
 	}
-	lr := t.Config.MaskLR * t.maskCosine()
+	lr := t.Journal.scale() * t.Config.MaskLR * t.maskCosine()
 	gammaInv := 1 / t.Config.Gamma
 	if b.frozen {
 		gammaInv = 0

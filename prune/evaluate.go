@@ -50,12 +50,17 @@ func (s *Score) better(o *Score) bool {
 
 // Evaluate runs a plan over a whole dataset in file order. progress may be nil.
 func Evaluate(p *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(done, total int)) (*Score, error) {
-	return evaluate(p, nil, d, loss, progress)
+	return evaluate(p, nil, d, loss, func(done, total int) error {
+		if progress != nil {
+			progress(done, total)
+		}
+		return nil
+	})
 }
 
 // evaluate compares with the outputs of teacher, if there is one, in place of the data's
-// values.
-func evaluate(p, teacher *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(done, total int)) (*Score, error) {
+// values. An error of progress ends it.
+func evaluate(p, teacher *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(done, total int) error) (*Score, error) {
 	if err := p.CheckScored(loss); err != nil {
 		return nil, err
 	}
@@ -91,8 +96,8 @@ func evaluate(p, teacher *engine.Plan, d *data.Dataset, loss engine.Loss, progre
 			return nil, err
 		}
 		b.Release()
-		if progress != nil {
-			progress(s.Samples, d.Len())
+		if err := progress(s.Samples, d.Len()); err != nil {
+			return nil, err
 		}
 	}
 	s.Seconds = time.Since(start).Seconds()

@@ -2,6 +2,7 @@ package prune
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/onnxprune/onnxprune/internal/kernel"
@@ -39,6 +40,9 @@ func imp(t *Trainer) error {
 	rungs, err := impRungs(t)
 	if err != nil {
 		return err
+	}
+	for i, r := range rungs {
+		defer t.Journal.hold("first "+strconv.Itoa(i), false, func(s *slots) { t.visitKept(s, &r.first) })()
 	}
 	n := t.Config.Epochs
 	round := func(ratio float64, first *kept) (cost, error) {

@@ -3,6 +3,7 @@ package prune
 import (
 	"errors"
 	"io"
+	"math"
 
 	"github.com/onnxprune/onnxprune/data"
 )
@@ -35,8 +36,38 @@ func (t *Trainer) train() error {
 }
 
 // epoch makes one pass over the data. Every step in turn gets a batch of its own stream;
-// mean is the loss of the first.
+// mean is the loss of the first. A pass that diverges begins anew with smaller rates as
+// often as the settings allow.
 func (t *Trainer) epoch(epoch int, steps ...func(b *data.Batch) (float64, error)) (mean float64, err error) {
+	j := t.Journal
+	_, skip, err := j.enter(t.Config.Retries)
+	if skip || err != nil {
+		return 0, err
+	}
+	for {
+		step, loss, err := t.makeSteps(t.Config.Before+epoch, steps)
+		if err != nil {
+			return 0, err
+		}
+		if step < 0 {
+			mean := float64(j.at.Loss) / float64(max(1, t.steps))
+			j.at.Mean, j.good = exact(mean), nil
+			return mean, nil
+		}
+		again, err := t.retry(t.Config.Before+epoch, step, loss)
+		if err != nil {
+			return 0, err
+		}
+		if !again {
+			return 0, t.diverged(t.Config.Before+epoch, step, loss)
+		}
+	}
+}
+
+// makeSteps makes what is missing of a pass. Where it diverges, it returns the step and the
+// loss, else −1.
+func (t *Trainer) makeSteps(epoch int, steps []func(b *data.Batch) (float64, error)) (diverged int, loss float64, err error) {
+	j := t.Journal
 	var streams []*data.Batches
 	defer func() {
 		for _, s := range streams {
@@ -44,32 +75,41 @@ func (t *Trainer) epoch(epoch int, steps ...func(b *data.Batch) (float64, error)
 		}
 	}()
 	for i := range steps {
-		s, err := t.Train.Batches(data.BatchOptions{Size: t.Config.Batch, Shuffle: true, DropLast: true, Augment: t.Config.Augment, Seed: 2*t.Config.Seed + uint64(i), Epoch: t.Config.Before + epoch})
+		s, err := t.Train.Batches(data.BatchOptions{Size: t.Config.Batch, Shuffle: true, DropLast: true, Augment: t.Config.Augment, Seed: 2*t.Config.Seed + uint64(i), Epoch: epoch, First: j.at.Step})
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		streams = append(streams, s)
 	}
-	total := 0.0
-	for step := 0; step < t.steps; step++ {
+	for step := j.at.Step; step < t.steps; step++ {
+		var first float64
 		for i, f := range steps {
 			loss, err := t.pass(streams[i], f)
 			if err != nil {
-				return 0, err
+				return 0, 0, err
 			}
-			if !finite(loss) {
-				return 0, t.diverged(t.Config.Before+epoch, step, loss)
+			if j.at.Mean == 0 && finite(loss) {
+				j.at.Mean = exact(loss)
+			}
+			if exploded(loss, float64(j.at.Mean)) {
+				return step, loss, nil
 			}
 			if i == 0 {
-				total += loss
+				first = loss
 			}
 		}
+		if step == t.steps-1 && !t.sound() {
+			return step, math.NaN(), nil
+		}
 		t.step++
+		if err := j.made(first); err != nil {
+			return 0, 0, err
+		}
 		if t.Progress.Step != nil {
-			t.Progress.Step(t.Config.Before+epoch, step+1, t.steps, total/float64(step+1))
+			t.Progress.Step(epoch, step+1, t.steps, float64(j.at.Loss)/float64(step+1))
 		}
 	}
-	return total / float64(max(1, t.steps)), nil
+	return -1, 0, nil
 }
 
 // lower is a step of the weights, masks fixed.

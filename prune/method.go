@@ -109,11 +109,13 @@ func (t *Trainer) Run(m Method) error {
 			return err
 		}
 	}
-	if t.Config.Retrain == 0 {
-		return nil
+	if n := t.Config.Retrain; n > 0 {
+		t.rewind()
+		if err := t.phase(n); err != nil {
+			return err
+		}
 	}
-	t.rewind()
-	return t.phase(t.Config.Retrain)
+	return t.Journal.finish()
 }
 
 // phase trains for n epochs more with the masks as they are, momenta at zero and a
@@ -150,6 +152,9 @@ func (t *Trainer) meanGradient() ([][]float32, error) {
 	}
 	n := min(scoreBatches, t.steps)
 	for step := range n {
+		if t.Journal.stopped() {
+			return nil, ErrStopped
+		}
 		loss, err := t.pass(stream, t.gradients)
 		if err != nil {
 			return nil, err

@@ -40,6 +40,11 @@ func (t *Trainer) RewindTo(from *graph.Graph, epochs int) error {
 		}
 	}
 	t.Rewind = &Rewind{t.State.Snapshot()}
+	t.Journal.hold("rewind", false, func(s *slots) {
+		for _, name := range t.State.Names() {
+			s.floats(named("value", name), t.Rewind.state.Floats(name))
+		}
+	})
 	t.State.Restore(before)
 	t.Masks.reload()
 	t.step = 0

@@ -3,6 +3,7 @@ package prune
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/onnxprune/onnxprune/data"
 	"github.com/onnxprune/onnxprune/engine"
@@ -32,6 +33,7 @@ type Structured struct {
 	Pool     *kernel.Pool
 	Config   Config
 	Progress Progress
+	Journal  *Journal
 	// Cut, if set, is told of the pruned model before it is trained.
 	Cut func(g *graph.Graph, epoch int)
 
@@ -45,7 +47,7 @@ type Structured struct {
 // Prepare checks model and data and returns the trainer of the masked epochs. The model
 // may be evaluated with it before Run.
 func (s *Structured) Prepare() (*Trainer, error) {
-	t := &Trainer{Graph: s.Graph, State: s.State, Masks: s.Units.Masks, Train: s.Train, Val: s.Val, Pool: s.Pool, Config: s.Config, Progress: s.Progress}
+	t := &Trainer{Graph: s.Graph, State: s.State, Masks: s.Units.Masks, Train: s.Train, Val: s.Val, Pool: s.Pool, Config: s.Config, Progress: s.Progress, Journal: s.Journal}
 	t.Config.Epochs = s.Masked
 	if !s.Restart {
 		t.Config.Whole = s.Config.Epochs
@@ -66,6 +68,9 @@ func (s *Structured) Run(t *Trainer) (best int, values map[string][]float32, err
 	scores := s.Units.Scores(s.Importance, scoring)
 	goal, err := s.counted(scores)
 	if err != nil {
+		return 0, nil, err
+	}
+	if err := t.Journal.settle("goal", func(v *slots) { v.number("ratio", &goal.Ratio) }); err != nil {
 		return 0, nil, err
 	}
 	b, err := NewUnitBiP(t, s.Units, goal, scores)
@@ -95,8 +100,12 @@ func (s *Structured) Run(t *Trainer) (best int, values map[string][]float32, err
 	for _, l := range s.Units.Masks.Layers {
 		values[l.Name] = l.Theta
 	}
+	t.release()
+	if err := t.Journal.settle("cut", func(v *slots) { s.visitCut(v, values) }); err != nil {
+		return 0, nil, err
+	}
 	if s.Masked == s.Config.Epochs {
-		return s.Masked, values, nil
+		return s.Masked, values, t.Journal.finish()
 	}
 	plan, err := s.Units.Groups.Plan(s.Units.Removed())
 	if err != nil {
@@ -113,6 +122,25 @@ func (s *Structured) Run(t *Trainer) (best int, values map[string][]float32, err
 		return 0, nil, err
 	}
 	return best, values, nil
+}
+
+// visitCut lists what the masked epochs came to.
+func (s *Structured) visitCut(v *slots, values map[string][]float32) {
+	for g, removed := range s.Units.Removed() {
+		v.flags(named("removed", strconv.Itoa(g)), removed, func(i int, gone bool) { s.Units.removal.Set(g, i, gone) })
+	}
+	for _, name := range s.State.Names() {
+		v.floats(named("value", name), values[name])
+	}
+	c := &s.Choice
+	v.number("before", &c.Before)
+	v.number("after", &c.After)
+	v.number("achieved", &c.Achieved)
+	v.number("step", &c.Step)
+	v.flag("largest", &c.Largest)
+	if v.loading && v.err == nil {
+		s.Units.Refresh()
+	}
 }
 
 // counted replaces a goal that must be measured, too slow for every step, by one that
@@ -161,7 +189,7 @@ func cut(g *graph.Graph, plan *graph.Plan, values map[string][]float32) (*graph.
 // tune trains the pruned model for the remaining epochs and enters its values.
 func (s *Structured) tune(small *graph.Graph, first *Trainer, plan *graph.Plan, values map[string][]float32) (best int, err error) {
 	state := engine.NewState(small)
-	t := &Trainer{Graph: small, State: state, Masks: fileMasks(small, state), Train: s.Train, Val: s.Val, Pool: s.Pool, Config: first.Config, Progress: s.Progress}
+	t := &Trainer{Graph: small, State: state, Masks: fileMasks(small, state), Train: s.Train, Val: s.Val, Pool: s.Pool, Config: first.Config, Progress: s.Progress, Journal: first.Journal}
 	t.Config.Before, t.Config.Epochs = s.Masked, s.Config.Epochs-s.Masked
 	if err := t.Prepare(); err != nil {
 		return 0, err
@@ -169,6 +197,9 @@ func (s *Structured) tune(small *graph.Graph, first *Trainer, plan *graph.Plan, 
 	last := s.History[len(s.History)-1]
 	t.keep(last.Epoch, last.Val)
 	if err := t.train(); err != nil {
+		return 0, err
+	}
+	if err := t.Journal.finish(); err != nil {
 		return 0, err
 	}
 	s.History = append(s.History, t.History...)
@@ -283,6 +314,9 @@ func (u *Units) taylor(t *Trainer) ([][]float64, error) {
 		total[g] = make([]float64, u.Groups.Groups[g].Width)
 	}
 	for step := range min(taylorBatches, t.steps) {
+		if t.Journal.stopped() {
+			return nil, ErrStopped
+		}
 		loss, err := t.pass(stream, t.gradients)
 		if err != nil {
 			return nil, err

@@ -2,7 +2,6 @@ package prune
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"time"
 
@@ -55,6 +54,9 @@ type Config struct {
 	LabelShare float64
 	// EvalTeacher, if set, gives evaluations their target values.
 	EvalTeacher *engine.Plan
+	// Retries is how often a run may diverge and go back to the beginning of the epoch with
+	// smaller rates, before that is an error.
+	Retries int
 }
 
 // Epoch is what one epoch of a run came to.
@@ -75,6 +77,8 @@ type Progress struct {
 	Step func(epoch, step, steps int, loss float64)
 	// Epoch is called after each epoch, 0 included.
 	Epoch func(e Epoch)
+	// Diverged is called when an epoch begins anew with smaller rates.
+	Diverged func(d Divergence)
 }
 
 // Trainer holds what the methods share: plans, data, parameters, momenta.
@@ -92,6 +96,9 @@ type Trainer struct {
 	Rewind *Rewind
 	// Rungs may be set for imp.
 	Rungs *Rungs
+	// Journal is the course of the run, shared by its trainers; Prepare makes one where it
+	// is nil.
+	Journal *Journal
 
 	plan    *engine.Plan
 	eval    *engine.Plan
@@ -102,6 +109,7 @@ type Trainer struct {
 	mixed   []float32
 	batches int // forward and backward
 	born    time.Time
+	release func()
 	History []Epoch
 }
 
@@ -128,6 +136,7 @@ func (t *Trainer) Prepare() error {
 	}
 	t.steps, t.born = t.Train.Len()/c.Batch, time.Now()
 	t.sgd = NewSGD(t.Pool, t.plan, t.State, t.Masks)
+	t.hold()
 	return nil
 }
 
@@ -185,7 +194,7 @@ func (t *Trainer) mix(teacher, values []float32) []float32 {
 // gradients; masked weights stay.
 func (t *Trainer) descend() {
 	c := &t.Config
-	t.sgd.Step(c.LR*t.cosine(), c.Momentum, c.WeightDecay)
+	t.sgd.Step(t.Journal.scale()*c.LR*t.cosine(), c.Momentum, c.WeightDecay)
 }
 
 // chunks splits [0,n) in fixed pieces over the pool.
@@ -194,26 +203,29 @@ func (t *Trainer) chunks(n int, f func(lo, hi int)) {
 	t.Pool.Run((n+size-1)/size, func(i, _ int) { f(i*size, min(n, (i+1)*size)) })
 }
 
-// diverged is the error of a loss that is no number.
-func (t *Trainer) diverged(epoch, step int, loss float64) error {
-	return fmt.Errorf("%s: the loss became %v at step %d of epoch %d\nhint: try a smaller --lr (now %g), a smaller --mask-lr (now %g), or look for outliers in the data",
-		t.Graph.Name, loss, step+1, epoch, t.Config.LR, t.Config.MaskLR)
-}
-
-func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
-
 // epochEnd evaluates and remembers the best state.
 func (t *Trainer) epochEnd(epoch int, loss, changed float64) error {
 	epoch += t.Config.Before
-	e := Epoch{Epoch: epoch, TrainLoss: loss, Changed: changed}
+	e, done, err := t.Journal.ending(Epoch{Epoch: epoch, TrainLoss: loss, Changed: changed})
+	if err != nil {
+		return err
+	}
+	if done {
+		t.History = append(t.History, e)
+		return nil
+	}
 	if t.Val != nil {
 		s, err := t.Evaluate(t.Val)
+		if errors.Is(err, ErrStopped) {
+			return t.Journal.interrupted(e)
+		}
 		if err != nil {
 			return err
 		}
 		e.Val = s
 	}
 	t.History = append(t.History, e)
+	t.Journal.ended(e)
 	if t.best == nil || t.Val == nil || e.Val.better(t.best.score) {
 		t.keep(epoch, e.Val)
 	}
@@ -266,5 +278,10 @@ func (t *Trainer) Evaluate(d *data.Dataset) (*Score, error) {
 	if loss == nil {
 		loss = t.Config.Loss
 	}
-	return evaluate(t.eval, t.Config.EvalTeacher, d, loss, nil)
+	return evaluate(t.eval, t.Config.EvalTeacher, d, loss, func(int, int) error {
+		if t.Journal.stopped() {
+			return ErrStopped
+		}
+		return nil
+	})
 }
