@@ -138,6 +138,7 @@ func (s *Structured) visitCut(v *slots, values map[string][]float32) {
 	v.number("achieved", &c.Achieved)
 	v.number("step", &c.Step)
 	v.flag("largest", &c.Largest)
+	v.number("passes", &s.Passes)
 	if v.loading && v.err == nil {
 		s.Units.Refresh()
 	}
