@@ -57,25 +57,31 @@ type compiler struct {
 // trained initializer and the outputs must have a gradient; the error lists
 // all that have none. Without, it lists all nodes that cannot be run.
 func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
-	g, err := g.TakeBranches(graph.Binding{Batch: max(1, g.FixedBatch()), Dims: opt.Dims}, graph.Binding{Batch: opt.Batch, Dims: opt.Dims})
+	own, asked := graph.Binding{Batch: max(1, g.FixedBatch()), Dims: opt.Dims}, graph.Binding{Batch: opt.Batch, Dims: opt.Dims}
+	if opt.Fixed {
+		own.Batch, asked.Batch = 0, 0
+	} else if opt.Batch <= 0 {
+		return nil, fmt.Errorf("batch size %d, wants at least 1", opt.Batch)
+	}
+	g, err := g.TakeBranches(own, asked)
 	if err != nil {
 		return nil, err
 	}
-	free, err := g.FreeBatch(opt.Dims)
-	if err != nil {
-		if own := g.FixedBatch(); own > 0 && own != opt.Batch {
-			return nil, err
+	free := g
+	if !opt.Fixed {
+		if free, err = g.FreeBatch(opt.Dims); err != nil {
+			if own := g.FixedBatch(); own > 0 && own != opt.Batch {
+				return nil, err
+			}
+			free = g
 		}
-		free = g
-	}
-	if opt.Batch <= 0 {
-		return nil, fmt.Errorf("batch size %d, wants at least 1", opt.Batch)
 	}
 	if opt.Pool == nil {
 		opt.Pool = kernel.NewPool(1)
 	}
 	c := &compiler{g: free, state: state, opt: opt, roles: free.Roles()}
-	if c.shapes, err = free.Infer(graph.Binding{Batch: opt.Batch, Dims: opt.Dims, Training: opt.Loss != nil}); err != nil {
+	asked.Training = opt.Loss != nil
+	if c.shapes, err = free.Infer(asked); err != nil {
 		return nil, err
 	}
 	if err := c.runnable(); err != nil {
@@ -89,6 +95,9 @@ func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
 	}
 	if err := c.layouts(); err != nil {
 		return nil, err
+	}
+	if opt.Fixed && c.loss.t.Rank() > 0 {
+		c.plan.Batch = c.loss.t.Shape[0]
 	}
 	if opt.Loss != nil {
 		if err := c.plan.checkRows(c.loss.t); err != nil {

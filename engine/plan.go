@@ -13,6 +13,10 @@ import (
 type Options struct {
 	// Batch is the size of axis 0 of every input.
 	Batch int
+	// Fixed keeps every input at the sizes that the file declares and Dims gives,
+	// axis 0 as well. Batch is not read then; that of the plan is the number of rows
+	// that a loss reads.
+	Fixed bool
 	// Dims gives sizes to further symbols of the file.
 	Dims map[string]int
 	// Loss makes the plan one for training: forward, loss, backward.

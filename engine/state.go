@@ -46,6 +46,17 @@ func (s *State) Tensor(name string) *op.Tensor { return s.tensors[name] }
 // Names returns the initializers in file order.
 func (s *State) Names() []string { return s.order }
 
+// Adopt makes the elements of the named initializers those of another state, shared with
+// it, where both have them in the same shape.
+func (s *State) Adopt(other *State, names []string) {
+	for _, name := range names {
+		mine, theirs := s.tensors[name], other.tensors[name]
+		if mine != nil && theirs != nil && op.EqualShape(mine.Shape, theirs.Shape) {
+			s.tensors[name] = theirs
+		}
+	}
+}
+
 // Snapshot is a copy of all elements of a state.
 type Snapshot struct{ data map[string][]float32 }
 
