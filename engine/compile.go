@@ -38,6 +38,8 @@ type inst struct {
 	plain   func(c *op.Context)
 	macs    int64
 	dead    bool
+	// completes is the call before whose output this one computes, see op.Defer.
+	completes *inst
 }
 
 // compiler turns a graph into a plan.

@@ -173,8 +173,8 @@ func (f *fuser) producer(bn *inst) *inst {
 	return conv
 }
 
-// deferNorms lets convolutions normalise what they read, where the one before is
-// read by nothing else.
+// deferNorms lets convolutions normalise what they read, where they are the first
+// to read it: the only one, or one that keeps it for the others.
 func (c *compiler) deferNorms() {
 	readers := map[*value][]*inst{}
 	for _, i := range c.insts {
@@ -185,11 +185,20 @@ func (c *compiler) deferNorms() {
 		}
 	}
 	for _, i := range c.insts {
-		if i.def == nil || i.def.Domain != "onnxprune" || i.def.Name != "ConvNormAct" || len(i.in) > 6 && i.in[6] != nil {
+		if i.def == nil || i.def.Domain != "onnxprune" || i.def.Name != "ConvNormAct" {
 			continue
 		}
 		z := i.out[0]
-		if r := readers[z]; len(r) == 1 && r[0].in[0] == z && !z.final && op.Defer(i.op, r[0].op) {
+		r := readers[z]
+		if len(r) == 0 || r[0].in[0] != z || z.final {
+			continue
+		}
+		keep := len(r) > 1 || len(i.in) > 6 && i.in[6] != nil
+		if !op.Defer(i.op, r[0].op, keep) {
+			continue
+		}
+		r[0].completes = i
+		if !keep {
 			i.out = i.out[:1]
 		}
 	}

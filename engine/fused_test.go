@@ -73,8 +73,31 @@ func TestFusedTraining(t *testing.T) {
 			for _, w := range states[0].Names() {
 				agree(t, name+": "+w, states[1].Tensor(w).F, states[0].Tensor(w).F)
 			}
+			if n := leftToTheNext(t, plans[1]); n == 0 {
+				t.Errorf("%s: every residual sum has a pass of its own", name)
+			}
 		}
 	}
+}
+
+// leftToTheNext counts the calls whose first output only the next one writes.
+func leftToTheNext(t *testing.T, p *Plan) int {
+	t.Helper()
+	n := 0
+	for i := range p.forward {
+		c := &p.forward[i]
+		if c.kind != "ConvNormAct" || len(c.out) != 2 {
+			continue
+		}
+		c.out[0].F[0] = float32(math.NaN())
+		if err := c.op.Forward(&p.ctx, c.in, c.out); err != nil {
+			t.Fatal(err)
+		}
+		if math.IsNaN(float64(c.out[0].F[0])) {
+			n++
+		}
+	}
+	return n
 }
 
 // agree allows for rounding in another order.

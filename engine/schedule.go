@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/op"
@@ -140,7 +141,11 @@ func (s *scheduler) own(v *value, title string) error {
 }
 
 func (s *scheduler) forward(i *inst) error {
-	for _, v := range i.in {
+	reads := i.in
+	if p := i.completes; p != nil {
+		reads = slices.Concat(reads, p.in, p.out)
+	}
+	for _, v := range reads {
 		if v != nil {
 			v.store.touch(s.now)
 		}

@@ -45,14 +45,17 @@ type convNorm struct {
 	norm batchNorm
 	k    *kernel.FusedConv
 	s    kernel.ConvShape
-	// deferred is set where output 0 is y, and the next convolution applies the
-	// normalisation where it reads; sums are db and ds [C] that it leaves.
-	deferred bool
-	sums     []float32
-	// source is set where input 0 is the y of a deferred operator.
-	source *convNorm
-	in     kernel.Affine
-	normIn [6]*Tensor
+	// unkept is set where output 0 is y, and next applies the normalisation where it
+	// reads. sums are db and ds [C], summed whether the backward pass of next left
+	// them there.
+	unkept, summed bool
+	sums           []float32
+	// next is the one that a deferred operator leaves its work to, source the
+	// reverse.
+	next, source *convNorm
+	in           kernel.Affine // what source leaves to do
+	x            []float32     // y of source
+	normIn       [6]*Tensor
 }
 
 func newConvNorm(n Node) (Op, error) {
@@ -86,17 +89,21 @@ func Fusable(o Op, in []*Tensor) bool {
 }
 
 // Defer makes next, a ConvNormAct whose input 0 is output 0 of first, compute
-// the normalisation and activation of first where it reads. Output 0 of first
-// is then y, its only output, and next must be its only reader; the gradient of
-// that value is still the one of z. It reports false, and changes nothing, where
-// this cannot be.
-func Defer(first, next Op) bool {
+// the normalisation and activation of first where it reads, and the sums for
+// their gradient where that of its input is ready. next must be the first reader
+// of output 0, and the inputs and outputs of first must live until it has run.
+//
+// With keep unset, next must be the only reader. Output 0 of first is then y, its
+// only output; the gradient of that value is still the one of z.
+//
+// Defer reports false, and changes nothing, where this cannot be.
+func Defer(first, next Op, keep bool) bool {
 	a, ok := first.(*convNorm)
 	b, ok2 := next.(*convNorm)
-	if !ok || !ok2 || a.deferred || b.source != nil {
+	if !ok || !ok2 || a.next != nil || b.source != nil {
 		return false
 	}
-	a.deferred, b.source = true, a
+	a.next, a.unkept, b.source = b, !keep, a
 	return true
 }
 
@@ -121,7 +128,7 @@ func (f *convNorm) Infer(in []*Tensor) ([]*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.deferred {
+	if f.unkept {
 		return z, nil
 	}
 	return append(z, y...), nil
@@ -157,16 +164,6 @@ func (f *convNorm) Prepare(in, out []*Tensor, training bool) (int, error) {
 	return 5*s.O + max(f.k.Workspace(), kernel.BatchNormWorkspace(s.N*s.OH*s.OW, s.O)), nil
 }
 
-// activation returns what the convolution applies to its input, or nil.
-func (f *convNorm) activation() *kernel.Affine {
-	if f.source == nil {
-		return nil
-	}
-	n := &f.source.norm
-	f.in = kernel.Affine{Scale: n.scale, Shift: n.shift, Range: n.act}
-	return &f.in
-}
-
 func (f *convNorm) Forward(c *Context, in, out []*Tensor) error {
 	if f.k == nil {
 		if _, err := f.Prepare(in, out, false); err != nil {
@@ -176,22 +173,37 @@ func (f *convNorm) Forward(c *Context, in, out []*Tensor) error {
 	y := out[len(out)-1]
 	s := f.s
 	rows := s.N * s.OH * s.OW
-	f.k.Forward(c.pool(), y.F, in[0].F, in[1].F, f.activation(), f.norm.mean, f.norm.invstd, c.scratch(f.k.Workspace()))
+	x, affine := in[0].F, (*kernel.Affine)(nil)
+	if f.source != nil {
+		x, affine = f.x, &f.in
+	}
+	f.k.Forward(c.pool(), y.F, x, in[1].F, affine, f.norm.mean, f.norm.invstd, c.scratch(f.k.Workspace()))
 	nin := f.inputsOf(y, in)
 	f.norm.settle(c, nin, nil, f.norm.batch(c), rows)
-	if f.deferred {
-		return nil
-	}
 	var residual []float32
 	if r := nin[5]; r != nil {
 		residual = r.F
+	}
+	f.summed = false
+	if f.next != nil {
+		f.leave(y.F, residual, out[0].F)
+		return nil
 	}
 	kernel.BatchNormApply(c.pool(), out[0].F, y.F, f.norm.scale, f.norm.shift, residual, f.norm.act, rows, s.O)
 	return nil
 }
 
+// leave tells next what it has to do for output 0, z, of f.
+func (f *convNorm) leave(y, residual, z []float32) {
+	n, next := &f.norm, f.next
+	next.x, next.in = y, kernel.Affine{Scale: n.scale, Shift: n.shift, Range: n.act}
+	if !f.unkept {
+		next.in.Res, next.in.Z = residual, z
+	}
+}
+
 func (f *convNorm) Reads() (in, out uint32) {
-	if f.deferred {
+	if f.unkept {
 		return 1<<0 | 1<<1 | 1<<2, 1 << 0
 	}
 	out = 1 << 1
@@ -214,7 +226,7 @@ func (f *convNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	ws := c.scratch(5*s.O + max(f.k.Workspace(), kernel.BatchNormWorkspace(rows, s.O)))
 	db, ds, a, b, d := ws[:s.O], ws[s.O:2*s.O], ws[2*s.O:3*s.O], ws[3*s.O:4*s.O], ws[4*s.O:5*s.O]
 	ws = ws[5*s.O:]
-	if f.deferred {
+	if f.summed {
 		db, ds = f.sums[:s.O], f.sums[s.O:]
 	} else {
 		kernel.BatchNormGradStats(c.pool(), db, ds, dz, y.F, mask, f.norm.mean, f.norm.invstd, rows, s.O, ws)
@@ -222,7 +234,10 @@ func (f *convNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	deliver(din[2], ds)
 	deliver(din[3], db)
 	f.norm.slopes(a, b, d, db, ds, in[2].F, batch, rows)
-	g := kernel.FusedGrad{DZ: dz, Y: y.F, Mask: mask, A: a, B: b, D: d, X: in[0].F, In: f.activation(), W: in[1].F}
+	g := kernel.FusedGrad{DZ: dz, Y: y.F, Mask: mask, A: a, B: b, D: d, X: in[0].F, W: in[1].F}
+	if f.source != nil && f.source.unkept {
+		g.In = &f.in
+	}
 	if len(din) > 6 && din[6] != nil {
 		g.DRes, g.AddDRes = din[6].F, din[6].Acc
 	}
@@ -231,6 +246,14 @@ func (f *convNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 		if src := f.source; src != nil {
 			n := &src.norm
 			g.SumDX, g.SumDXX, g.Mean, g.InvStd = src.sums[:s.C], src.sums[s.C:], n.mean, n.invstd
+			g.SumX, src.summed = f.x, true
+			switch {
+			case n.act == kernel.Unbounded:
+			case src.unkept:
+				g.SumMask = kernel.NormMask{Range: n.act, Scale: n.scale, Shift: n.shift}
+			default:
+				g.SumMask = kernel.NormMask{Range: n.act, Y: in[0].F}
+			}
 		}
 	}
 	if dw := din[1]; dw != nil {

@@ -30,6 +30,7 @@ func main() {
 	write(*dir, "pooling_asm", pools)
 	write(*dir, "depthrows_asm", depthRows)
 	write(*dir, "denserows_asm", denseRows)
+	write(*dir, "densegrad_asm", denseGrads)
 }
 
 // write generates one file. Parameters of the types in argTypes are declared as
@@ -70,4 +71,5 @@ var argTypes = []struct{ param, name string }{
 	{"depthRows", "depthRowsArgs"},
 	{"depthRowsGrad", "depthRowsGradArgs"},
 	{"denseRows", "denseRowsArgs"},
+	{"denseGrad", "denseGradArgs"},
 }

@@ -58,6 +58,14 @@ type NormMask struct {
 	Scale, Shift []float32 // [c]
 }
 
+// slice is the mask of the elements [lo,hi), whole rows.
+func (m NormMask) slice(lo, hi int) NormMask {
+	if m.Y != nil {
+		m.Y = m.Y[lo:hi]
+	}
+	return m
+}
+
 // BatchNormApply computes y = clip(x·scale + shift + residual) for x, y and
 // residual [rows,c], scale and shift [c]; residual may be nil. y may be x.
 func BatchNormApply(p *Pool, y, x, scale, shift []float32, residual []float32, clip Range, rows, c int) {
@@ -158,15 +166,6 @@ func (j *normJob) buffer(n int) []float32 {
 	return j.own[:n]
 }
 
-// maskOf returns the mask of a chunk that starts at element lo.
-func (j *normJob) maskOf(lo, hi int) NormMask {
-	m := j.mask
-	if m.Y != nil {
-		m.Y = m.Y[lo:hi]
-	}
-	return m
-}
-
 // chunk returns the element range and the number of rows of a chunk.
 func (j *normJob) chunk(i int) (lo, hi, rows int) {
 	r := normRows(j.c)
@@ -247,7 +246,7 @@ func (j *normJob) apply(task, _ int) {
 
 func (j *normJob) gradStats(task, _ int) {
 	lo, hi, rows := j.chunk(task)
-	normGradSums(j.part(task, 0), j.part(task, 1), j.dy[lo:hi], j.x[lo:hi], j.maskOf(lo, hi), j.a, rows, j.c)
+	normGradSums(j.part(task, 0), j.part(task, 1), j.dy[lo:hi], j.x[lo:hi], j.mask.slice(lo, hi), j.a, rows, j.c)
 }
 
 func (j *normJob) gradSum(task, _ int) {
@@ -279,7 +278,7 @@ func (j *normJob) gradApply(task, _ int) {
 	if j.res != nil {
 		res = j.res[lo:hi]
 	}
-	normGradApply(j.dx[lo:hi], res, j.dy[lo:hi], j.x[lo:hi], j.maskOf(lo, hi), j.a, j.b, j.d, rows, j.c, j.accumulate, j.accumulateRes)
+	normGradApply(j.dx[lo:hi], res, j.dy[lo:hi], j.x[lo:hi], j.mask.slice(lo, hi), j.a, j.b, j.d, rows, j.c, j.accumulate, j.accumulateRes)
 }
 
 func (j *normJob) columns(task, _ int) {

@@ -235,7 +235,7 @@ func BenchmarkFused(b *testing.B) {
 			x, w, y := newRing(r, nx*s.C), uniforms(r, s.O*s.C/s.Groups*s.KH*s.KW), newRing(r, ny*s.O)
 			z, dx, dy := newRing(r, nx*s.C), newRing(r, nx*s.C), newRing(r, ny*s.O)
 			dw, v, u := make([]float32, len(w)), uniforms(r, s.C), uniforms(r, s.O)
-			in := &Affine{v, v, Positive}
+			in := &Affine{Scale: v, Shift: v, Range: Positive}
 			mask := NormMask{Positive, nil, u, u}
 			flops := 2 * float64(s.MACs())
 			b.Run("forward/passes", func(b *testing.B) {
@@ -260,7 +260,7 @@ func BenchmarkFused(b *testing.B) {
 			})
 			b.Run("backward/fused", func(b *testing.B) {
 				rate(b, 2*flops, func() {
-					f.Backward(p, FusedGrad{DZ: dy.next(), Y: y.next(), Mask: mask, A: u, B: u, D: u, X: x.next(), In: in, W: w, DX: dx.next(), DW: dw, SumDX: v, SumDXX: v, Mean: v, InvStd: v}, ws)
+					f.Backward(p, FusedGrad{DZ: dy.next(), Y: y.next(), Mask: mask, A: u, B: u, D: u, X: x.next(), In: in, W: w, DX: dx.next(), DW: dw, SumDX: v, SumDXX: v, Mean: v, InvStd: v, SumX: x.next(), SumMask: NormMask{Positive, nil, v, v}}, ws)
 				})
 			})
 		})

@@ -1,10 +1,12 @@
 package kernel
 
 // Affine is an activation that is computed where it is read: z = clip(x·Scale +
-// Shift) per channel, with Scale and Shift [C].
+// Shift + Res) per channel, with Scale and Shift [C]. Res may be nil; it needs Z,
+// which keeps z for other readers.
 type Affine struct {
 	Scale, Shift []float32
 	Range
+	Res, Z []float32 // [N,H,W,C]
 }
 
 // FusedConv is a convolution that takes a chunk of images at a time through
@@ -74,7 +76,6 @@ func NewFusedConv(s ConvShape) *FusedConv {
 		f.x, f.dy = &f.rows.x, &f.rows.dy
 	case f.dense != nil:
 		f.x, f.dy = &f.dense.x, &f.dense.dy
-		f.weights = newGradPlanOn(s, window{}, 1, f.dense.spec())
 	default:
 		f.zero = zeros(max(s.C*s.KW, s.O) + 32)
 		f.window = newWindow(s)
@@ -140,13 +141,23 @@ func (f *FusedConv) widen(in *Affine) *Affine {
 	if in == nil || f.x == nil {
 		return in
 	}
-	n := f.s.W * f.s.C
-	if n > wideRow {
-		f.job.wideIn = Affine{in.Scale[:f.s.C], in.Shift[:f.s.C], in.Range}
-		return &f.job.wideIn
+	n, wide := f.s.W*f.s.C, &f.job.wideIn
+	*wide = *in
+	wide.Scale, wide.Shift = in.Scale[:f.s.C], in.Shift[:f.s.C]
+	if n <= wideRow {
+		wide.Scale, wide.Shift = fill(f.wide[:n], wide.Scale), fill(f.wide[n:2*n], wide.Shift)
 	}
-	f.job.wideIn = Affine{fill(f.wide[:n], in.Scale[:f.s.C]), fill(f.wide[n:2*n], in.Shift[:f.s.C]), in.Range}
-	return &f.job.wideIn
+	return wide
+}
+
+// keep computes the elements [lo,hi) of z, whole rows of pixels, from those of x.
+func (in *Affine) keep(x []float32, lo, hi int) {
+	var res []float32
+	if in.Res != nil {
+		res = in.Res[lo:hi]
+	}
+	c := len(in.Scale)
+	normApply(in.Z[lo:hi], x[lo:hi], res, in.Scale, in.Shift, (hi-lo)/c, c, in.Range)
 }
 
 // fill fills dst with copies of v.
@@ -168,8 +179,11 @@ func (f *FusedConv) packedSize() int {
 }
 
 func (f *FusedConv) partSize() int {
-	if f.rows != nil {
+	switch {
+	case f.rows != nil:
 		return f.rows.packedSize()
+	case f.dense != nil:
+		return f.dense.gradSize()
 	}
 	return f.weights.partSize
 }
@@ -288,6 +302,11 @@ func (f *FusedConv) Forward(p *Pool, y, x, w []float32, in *Affine, mean, varian
 	checkLen("x", x, s.N*s.H*s.W*s.C)
 	checkLen("w", w, s.O*(s.C/s.Groups)*s.KH*s.KW)
 	checkLen("workspace", ws, f.packedSize()+f.out.size())
+	if in != nil && in.Z != nil {
+		checkLen("z", in.Z, len(x))
+	} else if in != nil && in.Res != nil {
+		panic("kernel: a residual without a place for the sum")
+	}
 	j.pool, j.y, j.x, j.w, j.in, j.mean, j.variance = p, y, x, w, f.widen(in), mean, variance
 	j.packed, j.moments = ws[:f.packedSize()], ws[f.packedSize():]
 	j.packAll(p, f.forward, false)
@@ -306,22 +325,32 @@ func (j *fusedJob) forward(run, worker int) {
 		f.x.clear(buf)
 	}
 	from, to := run*f.chunks/f.runs, (run+1)*f.chunks/f.runs
+	keep, x, affine, size := j.in != nil && j.in.Z != nil, j.x, j.in, s.H*s.W*s.C
+	if keep {
+		x, affine = j.in.Z, nil
+	}
 	for chunk := from; chunk < to; chunk++ {
 		first, n := f.chunk(chunk)
 		y := j.y[first*s.OH*s.OW*s.O:][:n*s.OH*s.OW*s.O]
 		if f.x == nil {
-			in := f.input(chunk, j.x, j.in, buf)
+			if keep {
+				j.in.keep(j.x, first*size, (first+n)*size)
+			}
+			in := f.input(chunk, x, affine, buf)
 			f.forward.runGroup(chunk, &operands{y: y, x: in, packed: j.packed, zero: f.zero, ep: &Epilogue{}})
 			f.out.add(part, y, buf[f.inputSize():], chunk == from)
 			continue
 		}
 		for i := range n {
-			xi, yi, start := j.x[(first+i)*s.H*s.W*s.C:], y[i*s.OH*s.OW*s.O:][:s.OH*s.OW*s.O], chunk == from && i == 0
+			xi, yi, start := x[(first+i)*size:], y[i*s.OH*s.OW*s.O:][:s.OH*s.OW*s.O], chunk == from && i == 0
+			if keep {
+				j.in.keep(j.x, (first+i)*size, (first+i+1)*size)
+			}
 			if f.rows != nil {
-				j.forwardRows(part, xi, yi, buf, start)
+				j.forwardRows(part, xi, yi, buf, affine, start)
 				continue
 			}
-			f.inputRows(buf, xi, j.in, 0, s.H)
+			f.inputRows(buf, xi, affine, 0, s.H)
 			f.dense.forward(yi, buf, j.packed)
 			f.out.add(part, yi, buf[f.inputSize():], start)
 		}
@@ -331,14 +360,14 @@ func (j *fusedJob) forward(run, worker int) {
 
 // forwardRows takes one image through all steps, strip by strip. The frame in buf
 // is clear.
-func (j *fusedJob) forwardRows(part, x, y, buf []float32, first bool) {
+func (j *fusedJob) forwardRows(part, x, y, buf []float32, in *Affine, first bool) {
 	f, d := j.f, j.f.rows
 	strip, row := d.strip(f.s.OW), f.s.OW*f.s.O
 	done := 0
 	for r := 0; r < f.s.OH; r += strip {
 		to := min(f.s.OH, r+strip)
 		need := d.inputRows(to)
-		f.inputRows(buf, x, j.in, done, need)
+		f.inputRows(buf, x, in, done, need)
 		done = need
 		d.forward(y, buf, j.packed, r, to, nil, Unbounded)
 		f.out.add(part, y[r*row:to*row], buf[f.inputSize():], first && r == 0)

@@ -22,9 +22,11 @@ type FusedGrad struct {
 	AddDW bool
 
 	// With SumDX set, for every channel SumDX = Σ dx' and SumDXX = Σ
-	// dx'·(x−Mean)·InvStd, dx' being dx where the activation In lets it pass. Not
-	// together with AddDX.
+	// dx'·(u−Mean)·InvStd with u = SumX, dx' being what is in DX afterwards, where
+	// SumMask lets it pass.
 	SumDX, SumDXX, Mean, InvStd []float32 // [C]
+	SumX                        []float32 // [N,H,W,C]
+	SumMask                     NormMask
 }
 
 // Backward computes what g asks for.
@@ -33,8 +35,9 @@ func (f *FusedConv) Backward(p *Pool, g FusedGrad, ws []float32) {
 	checkLen("dz", g.DZ, s.N*s.OH*s.OW*s.O)
 	checkLen("x", g.X, s.N*s.H*s.W*s.C)
 	checkLen("workspace", ws, f.Workspace())
-	if g.SumDX != nil && (g.AddDX || g.DX == nil || g.In == nil) {
-		panic("kernel: sums of an accumulated gradient")
+	if g.SumDX != nil {
+		checkLen("dx", g.DX, len(g.SumX))
+		checkLen("x of the sums", g.SumX, s.N*s.H*s.W*s.C)
 	}
 	j.pool, j.g, j.w, j.in = p, g, g.W, f.widen(g.In)
 	j.a, j.b, j.d, j.wideMask = g.A, g.B, g.D, g.Mask
@@ -56,13 +59,16 @@ func (f *FusedConv) Backward(p *Pool, g FusedGrad, ws []float32) {
 	}
 	p.Run(f.splits, j.gradTask)
 	if g.DW != nil {
-		if f.rows == nil {
+		switch {
+		case f.rows != nil:
+			p.Run(1, j.writeTask)
+		case f.dense != nil:
+			p.Run(f.dense.writeTasks(), j.writeTask)
+		default:
 			if f.splits > 1 {
 				p.Run(f.weights.addTasks(), j.addTask)
 			}
 			p.Run(f.weights.writeTasks(), j.writeTask)
-		} else {
-			p.Run(1, j.writeTask)
 		}
 	}
 	if g.SumDX != nil {
@@ -77,7 +83,7 @@ func (j *fusedJob) grad(split, worker int) {
 	part := j.parts[split*f.partSize():][:f.partSize()]
 	clear(part)
 	work := 0
-	if f.rows == nil && (f.weights.packX || f.weights.packDY) {
+	if f.weights != nil && (f.weights.packX || f.weights.packDY) {
 		work = f.weights.scratch
 	}
 	buf := j.pool.scratch(worker, max(f.in.scratch(), f.inputSize()+f.gradSize()+work))
@@ -161,7 +167,7 @@ func (j *fusedJob) gradDense(image, split int, part, xbuf, dybuf []float32, firs
 	scratch := dybuf[f.dy.size()+row:]
 	if g.DW != nil {
 		f.inputRows(xbuf, g.X[x0:], j.in, 0, s.H)
-		f.sumWeights(part, &f.weights.full, xbuf, dybuf, scratch[f.in.scratch():])
+		f.dense.gradWeights(part, xbuf, dybuf)
 	}
 	if g.DX != nil {
 		f.dense.gradData(g.DX[x0:], dybuf, j.packed, g.AddDX)
@@ -176,11 +182,7 @@ func (j *fusedJob) sum(split, lo, hi int, scratch []float32, start bool) {
 	if g.SumDX == nil || lo == hi {
 		return
 	}
-	m := NormMask{Range: g.In.Range, Scale: g.In.Scale, Shift: g.In.Shift}
-	if m.open() {
-		m = NormMask{}
-	}
-	f.in.addGrad(f.in.part(j.moments, split), g.DX[lo:hi], g.X[lo:hi], m, g.Mean, scratch, start)
+	f.in.addGrad(f.in.part(j.moments, split), g.DX[lo:hi], g.SumX[lo:hi], g.SumMask.slice(lo, hi), g.Mean, scratch, start)
 }
 
 // gradRows takes one image of a depthwise convolution through all steps, strip
@@ -240,23 +242,23 @@ func (j *fusedJob) gradRow(r, lo int, buf []float32) {
 // output.
 func (j *fusedJob) gradNorm(dst []float32, lo, hi int) {
 	g := &j.g
-	m := j.wideMask
-	if m.Y != nil {
-		m.Y = m.Y[lo:hi]
-	}
 	var res []float32
 	if g.DRes != nil {
 		res = g.DRes[lo:hi]
 	}
 	c := len(j.a)
-	normGradApply(dst[:hi-lo], res, g.DZ[lo:hi], g.Y[lo:hi], m, j.a, j.b, j.d, (hi-lo)/c, c, false, g.AddDRes)
+	normGradApply(dst[:hi-lo], res, g.DZ[lo:hi], g.Y[lo:hi], j.wideMask.slice(lo, hi), j.a, j.b, j.d, (hi-lo)/c, c, false, g.AddDRes)
 }
 
 func (j *fusedJob) add(task, _ int) { j.f.weights.addParts(task, j.parts, j.f.splits) }
 
 func (j *fusedJob) write(task, _ int) {
 	f := j.f
-	if f.rows == nil {
+	switch {
+	case f.dense != nil:
+		f.dense.write(task, j.g.DW, j.parts, f.splits, j.g.AddDW)
+		return
+	case f.rows == nil:
 		f.weights.write(task, j.g.DW, j.parts, j.g.AddDW)
 		return
 	}

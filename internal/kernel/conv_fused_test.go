@@ -51,7 +51,7 @@ func TestFusedConv(t *testing.T) {
 	for _, s := range fusedShapes {
 		t.Run(s.String(), func(t *testing.T) {
 			eachVariant(t, func(t *testing.T) {
-				for mode := range 4 {
+				for mode := range 6 {
 					testFusedConv(t, p, s, mode)
 				}
 			})
@@ -67,10 +67,19 @@ func testFusedConv(t *testing.T, p *Pool, s ConvShape, mode int) {
 	cws, nws := make([]float32, c.Workspace()), make([]float32, max(BatchNormWorkspace(nx, s.C), BatchNormWorkspace(ny, s.O)))
 	var in *Affine
 	z := x
-	if mode&1 != 0 {
+	if mode&1 != 0 || mode&4 != 0 {
 		in = &Affine{Scale: randoms(r, s.C), Shift: randoms(r, s.C), Range: Range{-0.25, 1.5}}
 		z = make([]float32, len(x))
-		BatchNormApply(p, z, x, in.Scale, in.Shift, nil, in.Range, nx, s.C)
+	}
+	keep := mode&4 != 0
+	if keep {
+		in.Z = make([]float32, len(x))
+		if mode&1 != 0 {
+			in.Res = randoms(r, len(x))
+		}
+	}
+	if in != nil {
+		BatchNormApply(p, z, x, in.Scale, in.Shift, in.Res, in.Range, nx, s.C)
 	}
 	y, mean, variance := make([]float32, ny*s.O), make([]float32, s.O), make([]float32, s.O)
 	c.Forward(p, y, z, w, Epilogue{}, cws)
@@ -81,10 +90,17 @@ func testFusedConv(t *testing.T, p *Pool, s ConvShape, mode int) {
 	fy, fmean, fvar := newGuarded(len(y), 1), newGuarded(s.O, 2), newGuarded(s.O, 4)
 	f.Forward(p, fy.v, x, w, in, fmean.v, fvar.v, ws.v)
 	near(t, "y", fy, y)
+	if keep {
+		for i, v := range z {
+			if in.Z[i] != v {
+				t.Fatalf("z[%d] = %v, want %v", i, in.Z[i], v)
+			}
+		}
+	}
 	near(t, "mean", fmean, mean)
 	near(t, "variance", fvar, variance)
 
-	g := FusedGrad{DZ: dz, X: x, In: in, W: w, Mean: randoms(r, s.C), InvStd: randoms(r, s.C)}
+	g := FusedGrad{DZ: dz, X: x, In: in, W: w, SumX: x, Mean: randoms(r, s.C), InvStd: randoms(r, s.C)}
 	dy, dres := dz, make([]float32, len(dz))
 	fres := newGuarded(len(dz), 1)
 	if mode&2 != 0 {
@@ -106,7 +122,17 @@ func testFusedConv(t *testing.T, p *Pool, s ConvShape, mode int) {
 	g.DX, g.DW = fdx.v, fdw.v
 	if in != nil {
 		g.SumDX, g.SumDXX = sums.v[:s.C], sums.v[s.C:]
-		BatchNormGradStats(p, want[:s.C], want[s.C:], dx, x, NormMask{Range: in.Range, Scale: in.Scale, Shift: in.Shift}, g.Mean, g.InvStd, nx, s.C, nws)
+		g.SumMask = NormMask{Range: in.Range, Scale: in.Scale, Shift: in.Shift}
+	}
+	if keep {
+		g.X, g.In, g.SumMask = z, nil, NormMask{Range: in.Range, Y: z}
+		g.AddDX = true
+		old := randoms(r, len(dx))
+		copy(fdx.v, old)
+		Add(dx, dx, old)
+	}
+	if in != nil {
+		BatchNormGradStats(p, want[:s.C], want[s.C:], dx, x, g.SumMask, g.Mean, g.InvStd, nx, s.C, nws)
 	}
 	f.Backward(p, g, ws.v)
 	near(t, "dx", fdx, dx)
@@ -120,9 +146,15 @@ func testFusedConv(t *testing.T, p *Pool, s ConvShape, mode int) {
 	}
 
 	// Once more, added; and without what is not wanted.
+	if keep {
+		clear(dx)
+		c.BackwardData(p, dx, dy, w, false, cws)
+		Add(dx, dx, fdx.v)
+	} else {
+		Scale(dx, dx, 2)
+	}
 	g.AddDX, g.AddDW, g.SumDX, g.AddDRes = true, true, nil, false
 	f.Backward(p, g, ws.v)
-	Scale(dx, dx, 2)
 	Scale(dw, dw, 2)
 	near(t, "dx, added", fdx, dx)
 	near(t, "dw, added", fdw, dw)
@@ -150,7 +182,7 @@ func TestFusedConvThreads(t *testing.T) {
 				next := all
 				take := func(n int) []float32 { s := next[:n:n]; next = next[n:]; return s }
 				y, mean, variance := take(len(dz)), take(s.O), take(s.O)
-				g := FusedGrad{DZ: dz, Y: y, A: a, B: a, D: a, X: x, In: in, W: w, DX: take(len(x)), DW: take(len(w)), SumDX: take(s.C), SumDXX: take(s.C), Mean: v, InvStd: v}
+				g := FusedGrad{DZ: dz, Y: y, A: a, B: a, D: a, X: x, In: in, W: w, DX: take(len(x)), DW: take(len(w)), SumDX: take(s.C), SumDXX: take(s.C), Mean: v, InvStd: v, SumX: x, SumMask: NormMask{Positive, nil, v, v}}
 				step := func() {
 					f.Forward(p, y, x, w, in, mean, variance, ws)
 					f.Backward(p, g, ws)

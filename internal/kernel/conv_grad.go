@@ -65,11 +65,7 @@ type gradItem struct {
 // newGradPlan lays out a gradient by weights. A positive group fixes how many
 // images share a table.
 func newGradPlan(s ConvShape, win window, group int) *gradPlan {
-	return newGradPlanOn(s, win, group, forwardSpec(s, win))
-}
-
-// newGradPlanOn is newGradPlan for pixels that lie where sp says.
-func newGradPlanOn(s ConvShape, win window, group int, sp phaseSpec) *gradPlan {
+	sp := forwardSpec(s, win)
 	g := &gradPlan{s: s, win: win, depth: s.depthwise(), lead: s.lead()}
 	g.taps, g.cin = len(sp.taps), s.C/s.Groups
 	inImage := s.H * s.W * s.C

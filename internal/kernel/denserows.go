@@ -41,6 +41,38 @@ func denseRowsGo(a *denseRowsArgs) {
 	}
 }
 
+// denseGradArgs describes the sums for the gradient by weights of a row of three
+// taps. With c and o elements between pixels of x and dy,
+//
+//	acc[(k·3+b)·16+l] += Σ_{r,q} x[r·pitch+q·c+k]·dy[r·dyPitch+(q−b)·o+l]
+//
+// for channels k, taps b and 16 lanes l, over rows r and pixels q in [0,n). The
+// assembly knows the field offsets.
+type denseGradArgs struct {
+	x, dy, acc *float32
+	c, pitch   int
+	o, dyPitch int
+	n, rows    int
+	channels   int
+}
+
+func denseGradGo(a *denseGradArgs) {
+	for k := range a.channels {
+		for b := range 3 {
+			for l := range depthLanes {
+				y := at(a.acc, (k*3+b)*depthLanes+l)
+				s := *y
+				for r := range a.rows {
+					for q := range a.n {
+						s += *at(a.x, r*a.pitch+q*a.c+k) * *at(a.dy, r*a.dyPitch+(q-b)*a.o+l)
+					}
+				}
+				*y = s
+			}
+		}
+	}
+}
+
 // densePlan carries out 3×3 convolutions of stride 1 and up to 16 channels on both
 // sides by rows, on padded copies of the input and of the output's gradient.
 type densePlan struct {
@@ -51,7 +83,7 @@ type densePlan struct {
 // newDensePlan returns nil for shapes that it cannot carry out.
 func newDensePlan(s ConvShape) *densePlan {
 	if s.Groups != 1 || s.KH != 3 || s.KW != 3 || s.StrideH != 1 || s.StrideW != 1 || s.DilH != 1 || s.DilW != 1 ||
-		s.C <= 8 || s.C > depthLanes || s.O > depthLanes || s.PadTop < 0 || s.PadLeft < 0 || s.PadTop > 2 || s.PadLeft > 2 {
+		s.C > depthLanes || s.O > depthLanes || s.PadTop < 0 || s.PadLeft < 0 || s.PadTop > 1 || s.PadLeft > 1 {
 		return nil
 	}
 	top, left := 2-s.PadTop, 2-s.PadLeft
@@ -63,7 +95,9 @@ func newDensePlan(s ConvShape) *densePlan {
 		},
 		dy: padded{
 			h: s.OH, w: s.OW, c: s.O, top: top, left: left, stepR: 1, stepC: 1,
-			rows: max(s.H+2, top+s.OH), cols: max(s.W+2, left+s.OW),
+			// Two pixels of frame between rows, and one row before and behind, for
+			// what denseGrad reads.
+			rows: max(s.H+2, top+s.OH+1), cols: max(s.W+2, s.OW+2),
 		},
 	}
 }
@@ -107,19 +141,49 @@ func (d *densePlan) gradData(dx, dy, packed []float32, accumulate bool) {
 	})
 }
 
-// spec lists the taps for the gradient by weights: output pixels in the padded
-// copy of dy, input pixels in that of x.
-func (d *densePlan) spec() phaseSpec {
-	s, sp := d.s, phaseSpec{taps: upTo(9)}
-	for p := range s.OH * s.OW {
-		sp.out = append(sp.out, int32(((p/s.OW+d.dy.top)*d.dy.cols+p%s.OW+d.dy.left)*s.O))
-	}
-	sp.in = func(t, p int) int32 {
-		y, x := p/s.OW+t/3, p%s.OW+t%3 // in the copy
-		if y < s.PadTop || y >= s.H+s.PadTop || x < s.PadLeft || x >= s.W+s.PadLeft {
-			return -1
+// denseGradFloats is how many floats of rows are summed over before the next
+// channels and taps: what stays in the first-level cache.
+const denseGradFloats = 8 << 10
+
+// gradSize returns the floats of the sums [a][c][b][o] of gradWeights.
+func (d *densePlan) gradSize() int { return 9 * d.s.C * depthLanes }
+
+// gradWeights adds the gradient by weights of an image to the sums in part.
+func (d *densePlan) gradWeights(part, x, dy []float32) {
+	s, pitch, dyPitch := d.s, d.x.cols*d.s.C, d.dy.cols*d.s.O
+	rows := max(1, denseGradFloats/(pitch+dyPitch))
+	for r := 0; r < s.OH; r += rows {
+		for a := range 3 {
+			denseGrad(&denseGradArgs{
+				x: &x[(r+a)*pitch], dy: &d.dy.row(dy, r)[0], acc: &part[a*3*s.C*depthLanes], c: s.C, pitch: pitch, o: s.O, dyPitch: dyPitch,
+				n: s.OW + 2, rows: min(rows, s.OH-r), channels: s.C,
+			})
 		}
-		return int32((y*d.x.cols + x) * s.C)
 	}
-	return sp
+}
+
+// writeTasks is the number of shares of write.
+func (d *densePlan) writeTasks() int { return min(3*d.s.C, 12) }
+
+// write adds up the sums of all splits, in order, and brings those of one share
+// into ONNX order.
+func (d *densePlan) write(task int, dw, parts []float32, splits int, accumulate bool) {
+	s, size := d.s, d.gradSize()
+	for t := task * 3 * s.C / d.writeTasks(); t < (task+1)*3*s.C/d.writeTasks(); t++ {
+		a, c := t/s.C, t%s.C
+		sum := parts[t*3*depthLanes:][:3*depthLanes]
+		for i := 1; i < splits; i++ {
+			Add(sum, sum, parts[i*size+t*3*depthLanes:][:len(sum)])
+		}
+		for o := range s.O {
+			for b := range 3 {
+				w := &dw[((o*s.C+c)*3+a)*3+b]
+				if v := sum[b*depthLanes+o]; accumulate {
+					*w += v
+				} else {
+					*w = v
+				}
+			}
+		}
+	}
 }

@@ -178,6 +178,21 @@ func denseRows(a *denseRowsArgs) {
 	}
 }
 
+func denseGrad(a *denseGradArgs) {
+	switch active {
+	case variantAVX512:
+		denseGradAVX512(a)
+	case variantAVX2:
+		h := *a
+		for o := 0; o < depthLanes; o += 8 {
+			h.dy, h.acc = at(a.dy, o), at(a.acc, o)
+			denseGradAVX2(&h)
+		}
+	default:
+		denseGradGo(a)
+	}
+}
+
 // prefetch asks for the cache lines of s, which will be needed soon.
 func prefetch(s []float32) {
 	if active != variantGo && len(s) > 0 {

@@ -15,4 +15,6 @@ func depthRowsGrad(a *depthRowsGradArgs) { depthRowsGradGo(a) }
 
 func denseRows(a *denseRowsArgs) { denseRowsGo(a) }
 
+func denseGrad(a *denseGradArgs) { denseGradGo(a) }
+
 func prefetch([]float32) {}

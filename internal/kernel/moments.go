@@ -72,7 +72,7 @@ func (m *moments) addGrad(part, dy, x []float32, mask NormMask, mean, scratch []
 	for r := 0; r < rows; r += m.strip {
 		n := min(m.strip, rows-r)
 		lo, hi := r*c, (r+n)*c
-		normGradSums(scratch[:c], scratch[c:2*c], dy[lo:hi], x[lo:hi], mask, mean, n, c)
+		normGradSums(scratch[:c], scratch[c:2*c], dy[lo:hi], x[lo:hi], mask.slice(lo, hi), mean, n, c)
 		Add(part[:c], part[:c], scratch[:c])
 		Add(part[c:2*c], part[c:2*c], scratch[c:2*c])
 	}
