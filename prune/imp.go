@@ -158,10 +158,11 @@ type moment struct {
 	state   *kept
 	best    *kept
 	history []Epoch
+	course  position
 }
 
 func (t *Trainer) now() *moment {
-	m := &moment{best: t.best, history: slices.Clone(t.History)}
+	m := &moment{best: t.best, history: slices.Clone(t.History), course: t.Journal.at}
 	t.keep(0, nil)
 	m.state, t.best = t.best, m.best
 	return m
@@ -171,6 +172,8 @@ func (t *Trainer) back(m *moment) {
 	t.best = m.state
 	t.restore()
 	t.best, t.History = m.best, m.history
+	at := &t.Journal.at
+	at.Scale, at.Mean, at.Divergences = m.course.Scale, m.course.Mean, slices.Clip(m.course.Divergences)
 }
 
 // reach tells of a ratio that the trainer has come to.

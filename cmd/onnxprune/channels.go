@@ -163,6 +163,7 @@ func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *e
 		return nil, err
 	}
 	enterEpochs(r, p.History, best)
+	c.trace.done(c, p.Passes, keptChannels(units))
 	return &selection{units: units, choice: p.Choice, values: values}, nil
 }
 

@@ -22,7 +22,8 @@ var mayImport = map[string][]string{
 	"prune":           {"checkpoint", "engine", "graph", "data", "op", "internal/kernel"},
 	"export":          {"engine", "graph", "onnxio", "op", "internal/kernel"},
 	"report":          {},
-	"cmd/onnxprune": {"onnxio", "graph", "op", "engine", "data", "prune", "export", "report", "internal/kernel",
+	"sweep":           {"onnxio", "report"},
+	"cmd/onnxprune": {"onnxio", "graph", "op", "engine", "data", "prune", "export", "report", "sweep", "internal/kernel",
 		"github.com/alecthomas/kong", "golang.org/x/term"},
 }
 

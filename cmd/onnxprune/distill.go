@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -41,6 +42,9 @@ func (s *share) Decode(ctx *kong.DecodeContext) error {
 	s.of = x
 	return nil
 }
+
+// MarshalJSON implements [json.Marshaler]: 0 where the flag is not set.
+func (s share) MarshalJSON() ([]byte, error) { return json.Marshal(s.of) }
 
 func (d *distillFlag) check(l *lossFlags, data bool) error {
 	if !d.Distill.set {

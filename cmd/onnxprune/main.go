@@ -16,6 +16,7 @@ import (
 	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/onnxio"
 	"github.com/onnxprune/onnxprune/prune"
+	"github.com/onnxprune/onnxprune/sweep"
 )
 
 // Exit codes.
@@ -28,6 +29,7 @@ const description = "Prunes neural networks in ONNX files: one-shot by weight ma
 
 type commands struct {
 	Prune   pruneCmd   `cmd:"" default:"withargs" help:"Prune the model IN and write OUT (the default command)."`
+	Sweep   sweepCmd   `cmd:"" help:"Compare methods over ratios, structures and seeds: curves and tables for your own network."`
 	Inspect inspectCmd `cmd:"" help:"Show layers, shapes, parameters, multiply-adds and sparsity."`
 	Eval    evalCmd    `cmd:"" help:"Measure loss, top-1, top-5 and speed on a dataset."`
 	Verify  verifyCmd  `cmd:"" help:"Compare what two models compute on the same inputs."`
@@ -60,6 +62,9 @@ func tidyUp() {
 	}
 	s := <-signals
 	onnxio.RemoveTemporaries()
+	if dir := scratch.Load(); dir != nil {
+		os.RemoveAll(*dir)
+	}
 	code := 1
 	if n, ok := s.(syscall.Signal); ok {
 		code = 128 + int(n)
@@ -85,11 +90,12 @@ func run(args []string) int {
 		kong.Name("onnxprune"),
 		kong.Description(description),
 		kong.Vars{
-			"version":     "onnxprune " + version(),
-			"untrained":   prune.UntrainedImportance,
-			"trained":     prune.TrainedImportance,
-			"methods":     strings.Join(prune.Methods(), ","),
-			"importances": strings.Join(prune.Importances(), ", "),
+			"version":      "onnxprune " + version(),
+			"untrained":    prune.UntrainedImportance,
+			"trained":      prune.TrainedImportance,
+			"methods":      strings.Join(prune.Methods(), ","),
+			"equal_passes": sweep.EqualPasses,
+			"importances":  strings.Join(prune.Importances(), ", "),
 		},
 		kong.WithHyphenPrefixedParameters(true),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),

@@ -33,6 +33,7 @@ type bar struct {
 	start time.Time
 	last  time.Time
 	shown bool
+	first float64
 }
 
 func (c *console) bar() *bar { return &bar{c: c} }
@@ -57,6 +58,38 @@ func (b *bar) update(title string, done, total int, note string) {
 		line = string(r[:b.c.columns-1])
 	}
 	fmt.Fprint(b.c.err, "\r\x1b[K"+line)
+}
+
+// share draws "title ████░░░ 31 % note 0:12 left" for a whole of which a share is done; the
+// time left is reckoned from the first call on.
+func (b *bar) share(title string, done float64, note string) {
+	now := time.Now()
+	if b.start.IsZero() {
+		b.start, b.first = now, done
+	}
+	if !b.c.terminal || now.Sub(b.last) < 100*time.Millisecond {
+		return
+	}
+	b.last, b.shown = now, true
+	const width = 24
+	full := int(width * min(1, done))
+	line := fmt.Sprintf("%s %s%s %.0f %%", title, strings.Repeat("█", full), strings.Repeat("░", width-full), 100*done)
+	if made := done - b.first; made > 0 {
+		left := int(now.Sub(b.start).Seconds() / made * (1 - done))
+		line += fmt.Sprintf(" %d:%02d:%02d left", left/3600, left/60%60, left%60)
+	}
+	line += " " + note
+	if r := []rune(line); len(r) > b.c.columns-1 {
+		line = string(r[:b.c.columns-1])
+	}
+	fmt.Fprint(b.c.err, "\r\x1b[K"+line)
+}
+
+// hide takes the bar away for a line, and goes on counting.
+func (b *bar) hide() {
+	start := b.start
+	b.clear()
+	b.start = start
 }
 
 // clear takes the bar away, so that a line can be printed.

@@ -52,6 +52,8 @@ type pruneCmd struct {
 
 	// ratio is Ratio, or what the structure sets.
 	ratio float64
+	start time.Time
+	trace *trace
 }
 
 // Validate is called by kong.
@@ -98,55 +100,13 @@ func (c *pruneCmd) Validate() error {
 
 // Run implements the command.
 func (c *pruneCmd) Run(con *console) error {
-	start := time.Now()
 	if c.Quiet {
 		con.silence()
 	}
-	if err := prune.CheckRatio(c.ratio); err != nil {
-		return err
-	}
-	g, err := load(c.In)
+	r, check, err := c.execute(con)
 	if err != nil {
 		return err
 	}
-	if err := c.distinct(g); err != nil {
-		return err
-	}
-	if c.Masks == string(graph.AsNode) {
-		if err := g.CheckMaskNodes(); err != nil {
-			return err
-		}
-	}
-	if err := c.methodFlags.open(); err != nil {
-		return err
-	}
-	if err := errors.Join(declared(g, c.Dim), writable(c.Out), writable(c.Report)); err != nil {
-		return err
-	}
-	dims := maps.Clone(c.Dim)
-	if dims == nil {
-		dims = map[string]int{}
-	}
-	s, err := c.sources(g, dims)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	pool := c.pool()
-	defer pool.Close()
-
-	r := &report.Run{Format: 1, Layers: []report.Layer{}, Input: filepath.Base(c.In), Output: filepath.Base(c.Out)}
-	r.Settings = report.Settings{Method: c.Method, Ranking: c.ranking(), Structure: c.structure.String(), Masks: c.Masks, Seed: c.Seed}
-	var check export.Check
-	if c.structure.Grouped() {
-		err = c.channels(con, g, s, pool, r)
-	} else {
-		check, err = c.weights(con, g, s, pool, r)
-	}
-	if err != nil {
-		return err
-	}
-	r.Seconds = time.Since(start).Seconds()
 	if c.Report != "" {
 		if err := onnxio.WriteFileAtomic(c.Report, func(w io.Writer) error { return report.WriteJSON(w, r) }); err != nil {
 			return err
@@ -156,6 +116,58 @@ func (c *pruneCmd) Run(con *console) error {
 		return c.showChannels(con, r)
 	}
 	return c.show(con, r, check)
+}
+
+// execute prunes and writes the model.
+func (c *pruneCmd) execute(con *console) (*report.Run, export.Check, error) {
+	c.start = time.Now()
+	r := &report.Run{Format: 1, Layers: []report.Layer{}, Input: filepath.Base(c.In), Output: filepath.Base(c.Out)}
+	r.Settings = report.Settings{Method: c.Method, Ranking: c.ranking(), Structure: c.structure.String(), Masks: c.Masks, Seed: c.Seed}
+	check, err := c.transform(con, r)
+	r.Seconds = time.Since(c.start).Seconds()
+	return r, check, err
+}
+
+// transform checks all that can be checked before, prunes, writes, and enters into r what
+// it saw.
+func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) {
+	none := export.Check{}
+	if err := prune.CheckRatio(c.ratio); err != nil {
+		return none, err
+	}
+	g, err := load(c.In)
+	if err != nil {
+		return none, err
+	}
+	if err := c.distinct(g); err != nil {
+		return none, err
+	}
+	if c.Masks == string(graph.AsNode) {
+		if err := g.CheckMaskNodes(); err != nil {
+			return none, err
+		}
+	}
+	if err := c.methodFlags.open(); err != nil {
+		return none, err
+	}
+	if err := errors.Join(declared(g, c.Dim), writable(c.Out), writable(c.Report)); err != nil {
+		return none, err
+	}
+	dims := maps.Clone(c.Dim)
+	if dims == nil {
+		dims = map[string]int{}
+	}
+	s, err := c.sources(g, dims)
+	if err != nil {
+		return none, err
+	}
+	defer s.Close()
+	pool := c.pool()
+	defer pool.Close()
+	if c.structure.Grouped() {
+		return none, c.channels(con, g, s, pool, r)
+	}
+	return c.weights(con, g, s, pool, r)
 }
 
 // weights removes single weights, patterns or blocks, and writes the result.
@@ -219,6 +231,7 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 	if err != nil {
 		return export.Result{}, err
 	}
+	c.trace.folding(fold)
 	state := engine.NewState(trained)
 	masks, err := prune.NewMasks(trained, state, exclude)
 	if err != nil {
@@ -349,8 +362,8 @@ func (c *pruneCmd) finish(r *report.Run, check export.Check, dims map[string]int
 		r.Facts = append(r.Facts, report.Fact{Name: "pattern", Holds: true, Detail: fmt.Sprintf("every group of %d input channels has at most %d weights other than zero: %d groups in %d tensors of the written model", c.structure.M, c.structure.N, p.Groups, p.Tensors)})
 	} else {
 		slack := c.structure.Slack()
-		want := int(math.Round(c.ratio * float64(r.Ratio.Elements)))
-		detail := fmt.Sprintf("%d of %d elements removed, the ratio asks for %g", r.Ratio.Removed, r.Ratio.Elements, c.ratio)
+		want := int(math.Round(r.Ratio.Requested * float64(r.Ratio.Elements)))
+		detail := fmt.Sprintf("%d of %d elements removed, the ratio asks for %g", r.Ratio.Removed, r.Ratio.Elements, r.Ratio.Requested)
 		if slack > 0 {
 			detail += fmt.Sprintf(" and blocks go as a whole: within %d elements", slack)
 		}

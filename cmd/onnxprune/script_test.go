@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -26,6 +27,11 @@ func TestMain(m *testing.M) {
 		"mutate":    helper(mutate),
 		"field":     helper(field),
 		"timeless":  helper(timeless),
+		"unclocked": helper(unclocked),
+		"await":     helper(await),
+		"spoil":     helper(spoil),
+		"tear":      helper(tear),
+		"same":      helper(sameNumber),
 	})
 }
 
@@ -147,29 +153,9 @@ func mutate(args []string) error {
 
 // field compares a number in a JSON file: field FILE PATH MIN MAX, PATH as in epochs.0.val.
 func field(args []string) error {
-	b, err := os.ReadFile(args[0])
+	got, err := number(args[0], args[1])
 	if err != nil {
 		return err
-	}
-	var v any
-	if err := json.Unmarshal(b, &v); err != nil {
-		return err
-	}
-	for _, key := range strings.Split(args[1], ".") {
-		switch x := v.(type) {
-		case map[string]any:
-			v = x[key]
-		case []any:
-			i, err := strconv.Atoi(key)
-			if err != nil || i >= len(x) {
-				return fmt.Errorf("%s: no element %s", args[1], key)
-			}
-			v = x[i]
-		}
-	}
-	got, ok := v.(float64)
-	if !ok {
-		return fmt.Errorf("%s is %v, not a number", args[1], v)
 	}
 	low, err := strconv.ParseFloat(args[2], 64)
 	if err != nil {
@@ -185,6 +171,48 @@ func field(args []string) error {
 	return nil
 }
 
+// sameNumber compares a number in one JSON file with one in another: same FILE PATH FILE PATH.
+func sameNumber(args []string) error {
+	a, err := number(args[0], args[1])
+	if err != nil {
+		return err
+	}
+	b, err := number(args[2], args[3])
+	if err == nil && a != b {
+		err = fmt.Errorf("%s is %v, %s is %v", args[1], a, args[3], b)
+	}
+	return err
+}
+
+// number reads one in a JSON file.
+func number(file, path string) (float64, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		return 0, err
+	}
+	for _, key := range strings.Split(path, ".") {
+		switch x := v.(type) {
+		case map[string]any:
+			v = x[key]
+		case []any:
+			i, err := strconv.Atoi(key)
+			if err != nil || i >= len(x) {
+				return 0, fmt.Errorf("%s: no element %s", path, key)
+			}
+			v = x[i]
+		}
+	}
+	got, ok := v.(float64)
+	if !ok {
+		return 0, fmt.Errorf("%s is %v, not a number", path, v)
+	}
+	return got, nil
+}
+
 // timeless takes seconds and the output's name out of a report: timeless FILE.
 func timeless(args []string) error {
 	b, err := os.ReadFile(args[0])
@@ -198,4 +226,86 @@ func timeless(args []string) error {
 		}
 	}
 	return os.WriteFile(args[0], []byte(strings.Join(kept, "\n")), 0o666)
+}
+
+// unclocked takes all times out of a sweep's results: unclocked FILE, JSON or CSV.
+func unclocked(args []string) error {
+	b, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	if strings.HasSuffix(args[0], ".csv") {
+		lines := strings.Split(string(b), "\n")
+		for i, line := range lines {
+			lines[i] = line[:max(0, strings.LastIndexByte(line, ','))]
+		}
+		return os.WriteFile(args[0], []byte(strings.Join(lines, "\n")), 0o666)
+	}
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	var clean func(v any)
+	clean = func(v any) {
+		switch x := v.(type) {
+		case map[string]any:
+			delete(x, "seconds")
+			delete(x, "times_bip")
+			for _, e := range x {
+				clean(e)
+			}
+		case []any:
+			for _, e := range x {
+				clean(e)
+			}
+		}
+	}
+	clean(v)
+	if b, err = json.MarshalIndent(v, "", " "); err != nil {
+		return err
+	}
+	return os.WriteFile(args[0], b, 0o666)
+}
+
+// await waits until a directory has that many finished files: await DIR COUNT.
+func await(args []string) error {
+	want, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	for range 3000 {
+		if files, _ := filepath.Glob(filepath.Join(args[0], "*.json")); len(files) >= want {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("%s: no %d files after a minute", args[0], want)
+}
+
+// spoil changes the last byte of a file: spoil FILE.
+func spoil(args []string) error {
+	b, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	b[len(b)-1] ^= 1
+	return os.WriteFile(args[0], b, 0o666)
+}
+
+// tear cuts files in half: tear PATTERN.
+func tear(args []string) error {
+	files, err := filepath.Glob(args[0])
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s: no file", args[0])
+	}
+	for _, f := range files {
+		info, err := os.Stat(f)
+		if err != nil {
+			return err
+		}
+		if err := os.Truncate(f, info.Size()/2); err != nil {
+			return err
+		}
+	}
+	return err
 }

@@ -15,6 +15,14 @@ import (
 type structural struct {
 	Structure string `help:"What is removed together: weight (single weights), filter (output channels with all that is coupled to them), channel (input channels, likewise), N:M (N weights kept of every M along the input channels, as 2:4), block:RxC (blocks of R outputs by C inputs)." default:"weight" placeholder:"weight"`
 
+	channelFlags
+
+	structure prune.Structure
+	round     int
+}
+
+// channelFlags are those for filter and channel.
+type channelFlags struct {
 	Importance    string       `help:"What channels are ranked by, and where bip's scores start: ${importances} (default: ${untrained} without --data, ${trained} with it)." placeholder:"NAME"`
 	Of            string       `help:"What --ratio counts, for filter and channel (${enum})." enum:"params,macs,size,latency" default:"params"`
 	Round         string       `help:"Widths are multiples of this number, 1 for any; auto: 16 for groups of at least 32 channels, else 8." default:"auto" placeholder:"N|auto"`
@@ -26,9 +34,6 @@ type structural struct {
 	KeepShapes    bool         `help:"Leave zeros in the place of removed channels, instead of cutting them out."`
 	MaskedEpochs  *int         `help:"Epochs of bip under masks, before channels are cut out and the rest is trained (default: one in five, at least one)." placeholder:"N"`
 	BothBatches   bool         `help:"Train on both batches of bip's iterations once channels are cut out: twice the steps per epoch."`
-
-	structure prune.Structure
-	round     int
 }
 
 // layerRatio is a flag of the form REGEX=R.

@@ -178,6 +178,7 @@ func (c *pruneCmd) progress(con *console, b *bar, after func(e prune.Epoch)) pru
 	return prune.Progress{
 		Step: func(epoch, step, steps int, loss float64) {
 			b.update(fmt.Sprintf("epoch %d/%d", epoch, c.epochs()), step, steps, fmt.Sprintf("loss %.4f", loss))
+			c.trace.step(steps)
 		},
 		Epoch: func(e prune.Epoch) {
 			b.clear()
@@ -222,6 +223,7 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, g *graph.Graph, s *sour
 	if err := c.rewind(con, t, b, r); err != nil {
 		return err
 	}
+	c.trace.rungs(c, t, s, r)
 	err := t.Run(c.method)
 	b.clear()
 	if err != nil {
@@ -232,6 +234,7 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, g *graph.Graph, s *sour
 		return err
 	}
 	enterEpochs(r, t.History, best)
+	c.trace.done(c, t.Passes(), keptWeights(t.Masks))
 	return nil
 }
 
