@@ -59,6 +59,39 @@ type compiler struct {
 // trained initializer and the outputs must have a gradient; the error lists
 // all that have none. Without, it lists all nodes that cannot be run.
 func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
+	c, err := newCompiler(g, state, opt)
+	if err != nil {
+		return nil, err
+	}
+	opt = c.opt
+	c.plan = &Plan{Name: g.Name, Batch: opt.Batch, loss: opt.Loss, grads: map[string]*op.Tensor{}}
+	c.plan.ctx = op.Context{Pool: opt.Pool, Training: opt.Loss != nil, FreezeNorm: opt.FreezeNorm}
+	c.build()
+	if !opt.NoFusion {
+		c.fuse()
+	}
+	if err := c.layouts(); err != nil {
+		return nil, err
+	}
+	if opt.Fixed && c.loss.t.Rank() > 0 {
+		c.plan.Batch = c.loss.t.Shape[0]
+	}
+	if opt.Loss != nil {
+		if err := c.plan.checkRows(c.loss.t); err != nil {
+			return nil, err
+		}
+		if err := c.needGradients(); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.schedule(); err != nil {
+		return nil, err
+	}
+	return c.plan, nil
+}
+
+// newCompiler infers g at a batch size and refuses what cannot be run.
+func newCompiler(g *graph.Graph, state *State, opt Options) (*compiler, error) {
 	own, asked := graph.Binding{Batch: max(1, g.FixedBatch()), Dims: opt.Dims}, graph.Binding{Batch: opt.Batch, Dims: opt.Dims}
 	if opt.Fixed {
 		own.Batch, asked.Batch = 0, 0
@@ -89,37 +122,19 @@ func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
 	if err := c.runnable(); err != nil {
 		return nil, err
 	}
-	c.plan = &Plan{Name: g.Name, Batch: opt.Batch, loss: opt.Loss, grads: map[string]*op.Tensor{}}
-	c.plan.ctx = op.Context{Pool: opt.Pool, Training: opt.Loss != nil, FreezeNorm: opt.FreezeNorm}
-	c.build()
-	if !opt.NoFusion {
-		c.fuse()
-	}
-	if err := c.layouts(); err != nil {
-		return nil, err
-	}
-	if opt.Fixed && c.loss.t.Rank() > 0 {
-		c.plan.Batch = c.loss.t.Shape[0]
-	}
-	if opt.Loss != nil {
-		if err := c.plan.checkRows(c.loss.t); err != nil {
-			return nil, err
-		}
-		if err := c.needGradients(); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.schedule(); err != nil {
-		return nil, err
-	}
-	return c.plan, nil
+	return c, nil
 }
 
 // runnable reports every node that has no operator or contradicts its inputs,
 // as far as outputs depend on it.
 func (c *compiler) runnable() error {
-	errs := append([]error{}, c.shapes.Problems...)
+	var errs []error
 	needed := c.needed()
+	for _, n := range c.g.Nodes {
+		if err := c.shapes.Failed(n); err != nil && needed[n.Index] {
+			errs = append(errs, fmt.Errorf("%s: %s: %w", c.g.Name, n, err))
+		}
+	}
 	for _, n := range c.shapes.Unknown {
 		switch {
 		case !needed[n.Index]:

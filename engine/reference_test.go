@@ -14,69 +14,27 @@ import (
 	"pgregory.net/rapid"
 )
 
-// interpreter runs a graph with the operators' float64 references: an
-// implementation that shares nothing with plans, layouts, fusion or kernels.
-type interpreter struct {
-	g        *graph.Graph
-	shapes   *graph.Shapes
-	params   map[string]*op.Array
-	training bool
-}
-
-func array(t *op.Tensor) *op.Array {
-	a := op.NewArray(t.Shape...)
-	for i := range a.V {
-		if t.F != nil {
-			a.V[i] = float64(t.F[i])
-		} else {
-			a.V[i] = float64(t.I[i])
-		}
-	}
-	return a
-}
-
-func newInterpreter(t judge, g *graph.Graph, batch int, training bool) *interpreter {
+// newInterpreter is the implementation that plans are compared with.
+func newInterpreter(t judge, g *graph.Graph, batch int, training bool) *Interpreter {
 	t.Helper()
-	free, err := g.FreeBatch(nil)
+	opt := Options{Batch: batch}
+	if training {
+		opt.Loss = CrossEntropy{}
+	}
+	r, err := NewInterpreter(g, NewState(g), opt)
 	if err != nil {
 		t.Fatal(err)
-	}
-	s, err := free.Infer(graph.Binding{Batch: batch})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &interpreter{g: free, shapes: s, params: map[string]*op.Array{}, training: training}
-	for _, v := range free.Initializers() {
-		r.params[v.Name] = array(v.Init)
 	}
 	return r
 }
 
-func (r *interpreter) run(inputs []*op.Array) *op.Array {
-	vals := map[*graph.Value]*op.Array{}
-	for i, v := range r.g.Inputs {
-		vals[v] = inputs[i]
+func output(t judge, r *Interpreter, inputs []*op.Array) *op.Array {
+	t.Helper()
+	out, err := r.Run(inputs)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, v := range r.g.Initializers() {
-		vals[v] = r.params[v.Name]
-	}
-	for _, n := range r.g.Nodes {
-		in := make([]*op.Array, len(n.In))
-		node := op.Node{Type: n.Type, Opset: n.Opset, Attrs: n.Attrs, Outputs: len(n.Out), Training: r.training}
-		for i, v := range n.In {
-			node.Inputs = append(node.Inputs, v != nil)
-			if v != nil {
-				in[i] = vals[v]
-			}
-		}
-		out := n.Def.Reference(node, in)
-		for i, v := range n.Out {
-			if v != nil {
-				vals[v] = out[i]
-			}
-		}
-	}
-	return vals[r.g.Outputs[0]]
+	return out[0]
 }
 
 func crossEntropy(y *op.Array, labels []int64) float64 {
@@ -158,7 +116,7 @@ func checkGraph(t judge, data []byte, batch, classes int, inputShapes ...[]int) 
 			}
 		}
 	}
-	want := newInterpreter(t, g, batch, false).run(inputs)
+	want := output(t, newInterpreter(t, g, batch, false), inputs)
 	for _, plain := range []bool{false, true} {
 		p, err := Compile(g, NewState(g), Options{Batch: batch, Pool: pool, NoFusion: plain})
 		if err != nil {
@@ -188,21 +146,21 @@ func checkGraph(t judge, data []byte, batch, classes int, inputShapes ...[]int) 
 			t.Fatal(err)
 		}
 		ref := newInterpreter(t, g, batch, true)
-		if l := crossEntropy(ref.run(inputs), labels); !(math.Abs(l-loss) <= 1e-4*(1+l)) {
+		if l := crossEntropy(output(t, ref, inputs), labels); !(math.Abs(l-loss) <= 1e-4*(1+l)) {
 			t.Fatalf("no fusion %v: loss %v, reference %v", plain, loss, l)
 		}
 		if len(p.Trained()) == 0 {
 			t.Fatal("no trained initializer")
 		}
 		for _, name := range p.Trained() {
-			v := ref.params[name].V
+			v := ref.Params[name].V
 			grad := p.Grad(name).F
 			scale := 0.0
 			for _, x := range grad {
 				scale = math.Max(scale, math.Abs(float64(x)))
 			}
 			for _, k := range rng.Perm(len(v))[:min(len(v), 3)] {
-				num := slope(v, k, func() float64 { return crossEntropy(ref.run(inputs), labels) })
+				num := slope(v, k, func() float64 { return crossEntropy(output(t, ref, inputs), labels) })
 				if d := math.Abs(num - float64(grad[k])); !(d <= 2e-3*math.Max(math.Abs(num), scale)+1e-6) {
 					t.Errorf("no fusion %v: gradient of %s[%d] is %v, finite difference %v", plain, name, k, grad[k], num)
 				}

@@ -38,15 +38,19 @@ func model(t testing.TB, change func(p *onnxio.ModelProto)) string {
 
 func open(t testing.TB, path string) *graph.Graph {
 	t.Helper()
-	m, err := onnxio.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := graph.New(m, path)
+	g, err := load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return g
+}
+
+func load(path string) (*graph.Graph, error) {
+	m, err := onnxio.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return graph.New(m, path)
 }
 
 func elements(t testing.TB, path, name string) []float32 {

@@ -1,7 +1,9 @@
 package export
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/internal/kernel"
@@ -29,9 +31,9 @@ type Removal struct {
 //
 // Before it is saved, the pruned model, decoded from the bytes to be written, and the
 // model with the same slices at zero are run on the same inputs and must agree to
-// [Tolerance], or to what [Nudge] and [Limit] allow a model that amplifies rounding, which
-// the proof then says; otherwise nothing is written, and the error names the first node
-// whose values differ. The proof says so where our engine cannot run the model.
+// [Tolerance]; otherwise nothing is written, and the error names the first node whose
+// values differ. What our engine cannot run is not written either, but for KeepShapes,
+// which cuts nothing; the proof then says why.
 func WriteRemoval(g *graph.Graph, r Removal, path string) (Proof, error) {
 	masked, pruned, plan, err := r.models(g)
 	if err != nil {
@@ -39,8 +41,15 @@ func WriteRemoval(g *graph.Graph, r Removal, path string) (Proof, error) {
 	}
 	v := &prover{groups: r.Groups, plan: plan, masked: masked, pruned: pruned, pool: r.Pool}
 	proof, err := v.prove(r.Inputs)
-	if err != nil {
+	why := (cannotRun{})
+	switch {
+	case err == nil:
+	case !errors.As(err, &why):
 		return proof, fmt.Errorf("%s: the pruned model failed its check and was not written: %w", g.Name, err)
+	case r.KeepShapes:
+		proof.Reason = oneLine(why)
+	default:
+		return proof, fmt.Errorf("%s: the pruned model was not written, since it cannot be run beside the masked one: %s\nhint: --keep-shapes leaves zeros in place, which needs no such check", g.Name, oneLine(why))
 	}
 	if r.KeepShapes {
 		return proof, masked.Save(path)
@@ -78,4 +87,10 @@ func (r *Removal) models(g *graph.Graph) (masked, pruned *onnxio.Model, plan *gr
 	// What is run is what the bytes say.
 	pruned, err = m.Clone()
 	return masked, pruned, plan, err
+}
+
+// oneLine is the first line of an error.
+func oneLine(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
 }

@@ -177,6 +177,9 @@ func (s *Shapes) fail(g *Graph, n *Node, err error) {
 	s.failed[n] = err
 }
 
+// Failed returns how a node contradicts its inputs, or nil.
+func (s *Shapes) Failed(n *Node) error { return s.failed[n] }
+
 // fold computes constant outputs; on an error they stay without elements.
 func fold(o op.Op, in, out []*op.Tensor) {
 	if p, ok := o.(op.Preparer); ok {

@@ -122,23 +122,43 @@ func (p *Plan) Gone(v *Value, axis int) []bool {
 }
 
 // Cut returns what is left of the elements of a value, given by name in another graph
-// of the same file, at the batch size of the analysis; nil where t has other axes.
-func (p *Plan) Cut(v *Value, t *op.Tensor) *op.Tensor {
-	own := p.gs.graph.byName[v.Name]
+// of the same file, at the batch size of the analysis; nil where the file has no such
+// value, or one with other axes.
+func (p *Plan) Cut(name string, a *op.Array) *op.Array {
+	own := p.gs.graph.byName[name]
 	if own == nil {
 		return nil
 	}
-	for a, n := range t.Shape {
-		if g := p.Gone(own, a); g != nil && len(g) != n {
+	for axis, n := range a.Shape {
+		if g := p.Gone(own, axis); g != nil && len(g) != n {
 			return nil
 		}
 	}
-	return p.slice(own, t)
+	x := op.NewArray(p.shape(own, a.Shape)...)
+	left := x.V[:0]
+	i := 0
+	op.Each(a.Shape, func(idx []int) {
+		if p.stays(own, idx) {
+			left = append(left, a.V[i])
+		}
+		i++
+	})
+	return x
+}
+
+// stays reports whether no index of an element goes.
+func (p *Plan) stays(v *Value, idx []int) bool {
+	for a, k := range idx {
+		if g := p.Gone(v, a); g != nil && g[k] {
+			return false
+		}
+	}
+	return true
 }
 
 // shape is the shape that a value should have, given the one it had.
-func (p *Plan) shape(v *Value, t *op.Tensor) []int {
-	s := slices.Clone(t.Shape)
+func (p *Plan) shape(v *Value, before []int) []int {
+	s := slices.Clone(before)
 	for a := range s {
 		for _, g := range p.Gone(v, a) {
 			if g {
@@ -155,7 +175,7 @@ const constLimit = 1 << 12
 
 // cut returns what is left of a tensor; elements only of small or integer ones.
 func (p *Plan) cut(v *Value, t *op.Tensor) *op.Tensor {
-	shape := p.shape(v, t)
+	shape := p.shape(v, t.Shape)
 	if op.EqualShape(shape, t.Shape) && (t.F == nil || t.Size() <= constLimit) {
 		return t
 	}
@@ -167,23 +187,15 @@ func (p *Plan) cut(v *Value, t *op.Tensor) *op.Tensor {
 
 // slice returns the elements that are left of a row-major tensor.
 func (p *Plan) slice(v *Value, t *op.Tensor) *op.Tensor {
-	x := op.Info(t.Type, p.shape(v, t)...)
+	x := op.Info(t.Type, p.shape(v, t.Shape)...)
 	i := 0
-	keep := func(idx []int) bool {
-		for a, k := range idx {
-			if g := p.Gone(v, a); g != nil && g[k] {
-				return false
-			}
-		}
-		return true
-	}
 	if t.F != nil {
 		x.F = []float32{}
 	} else {
 		x.I = []int64{}
 	}
 	op.Each(t.Shape, func(idx []int) {
-		if keep(idx) {
+		if p.stays(v, idx) {
 			if t.F != nil {
 				x.F = append(x.F, t.F[i])
 			} else {
@@ -334,7 +346,7 @@ func (g *Graph) apply(n *Node, change op.Change, s *Shapes) {
 func (p *Plan) assume(n *Node, old, s *Shapes) {
 	for _, v := range n.Out {
 		if v != nil && old.Of[v.Index] != nil {
-			s.Of[v.Index] = op.Info(old.Of[v.Index].Type, p.shape(v, old.Of[v.Index])...)
+			s.Of[v.Index] = op.Info(old.Of[v.Index].Type, p.shape(v, old.Of[v.Index].Shape)...)
 		}
 	}
 }
@@ -347,7 +359,7 @@ func (p *Plan) compare(n *Node, old, s *Shapes) []problem {
 			continue
 		}
 		was, is := old.Of[v.Index], s.Of[v.Index]
-		want := p.shape(v, was)
+		want := p.shape(v, was.Shape)
 		if is == nil || !op.EqualShape(is.Shape, want) {
 			p.assume(n, old, s)
 			if was.IsConst() && !was.Type.IsFloat() {

@@ -49,7 +49,7 @@ func (p *Plan) cutValue(m *onnxio.Model, v *Value) error {
 	if !any {
 		return nil
 	}
-	for a, d := range p.shape(v, t) {
+	for a, d := range p.shape(v, t.Shape) {
 		if gone[a] == nil {
 			continue
 		}

@@ -249,25 +249,42 @@ func refConv(n Node, in []*Array) []*Array {
 	begin, _, stride, dil, spatial := refWindow(n, x.Shape[2:], w.Shape[2:])
 	group := (&reader{n: n}).Int("group", 1)
 	y := NewArray(append([]int{x.Shape[0], w.Shape[0]}, spatial...)...)
-	perGroup := w.Shape[0] / group
-	Each(y.Shape, func(q []int) {
-		sum := 0.0
-		if len(in) > 2 && in[2] != nil {
-			sum = in[2].V[q[1]]
-		}
-		Each(w.Shape[1:], func(t []int) {
-			xi := []int{q[0], q[1]/perGroup*w.Shape[1] + t[0]}
+	perGroup, pixels := w.Shape[0]/group, Size(spatial)
+	xArea, wArea := Size(x.Shape[2:]), Size(w.Shape[2:])
+	pixel := 0
+	Each(spatial, func(q []int) {
+		// The taps of this pixel that lie within the image: offsets in x and w.
+		var taps [][2]int
+		tap := 0
+		Each(w.Shape[2:], func(t []int) {
+			at, inside := 0, true
 			for a := 0; a < k; a++ {
-				p := q[2+a]*stride[a] - begin[a] + t[1+a]*dil[a]
-				if p < 0 || p >= x.Shape[2+a] {
-					return
-				}
-				xi = append(xi, p)
+				p := q[a]*stride[a] - begin[a] + t[a]*dil[a]
+				inside = inside && p >= 0 && p < x.Shape[2+a]
+				at = at*x.Shape[2+a] + p
 			}
-			wi := append([]int{q[1]}, t...)
-			sum += x.V[x.At(xi...)] * w.V[w.At(wi...)]
+			if inside {
+				taps = append(taps, [2]int{at, tap})
+			}
+			tap++
 		})
-		y.V[y.At(q...)] = sum
+		for n := range x.Shape[0] {
+			for o := range w.Shape[0] {
+				sum := 0.0
+				if len(in) > 2 && in[2] != nil {
+					sum = in[2].V[o]
+				}
+				for c := range w.Shape[1] {
+					xs := x.V[(n*x.Shape[1]+o/perGroup*w.Shape[1]+c)*xArea:]
+					ws := w.V[(o*w.Shape[1]+c)*wArea:]
+					for _, t := range taps {
+						sum += xs[t[0]] * ws[t[1]]
+					}
+				}
+				y.V[(n*w.Shape[0]+o)*pixels+pixel] = sum
+			}
+		}
+		pixel++
 	})
 	return []*Array{y}
 }

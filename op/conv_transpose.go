@@ -340,18 +340,30 @@ func refConvTranspose(n Node, in []*Array) []*Array {
 			y.V[y.At(q...)] = in[2].V[q[1]]
 		}
 	})
-	Each(x.Shape, func(p []int) {
-		Each(w.Shape[1:], func(t []int) {
-			q := []int{p[0], p[1]/perGroup*w.Shape[1] + t[0]}
+	stride, dil := make([]int, k), make([]int, k)
+	for a := range k {
+		stride[a], dil[a] = at("strides", a, 1), at("dilations", a, 1)
+	}
+	xArea, wArea, yArea := Size(x.Shape[2:]), Size(w.Shape[2:]), Size(y.Shape[2:])
+	pixel := 0
+	Each(x.Shape[2:], func(p []int) {
+		tap := 0
+		Each(w.Shape[2:], func(t []int) {
+			to, inside := 0, true
 			for a := range k {
-				o := p[2+a]*at("strides", a, 1) - begin[a] + t[1+a]*at("dilations", a, 1)
-				if o < 0 || o >= y.Shape[2+a] {
-					return
-				}
-				q = append(q, o)
+				o := p[a]*stride[a] - begin[a] + t[a]*dil[a]
+				inside = inside && o >= 0 && o < y.Shape[2+a]
+				to = to*y.Shape[2+a] + o
 			}
-			y.V[y.At(q...)] += x.V[x.At(p...)] * w.V[w.At(append([]int{p[1]}, t...)...)]
+			for nc := 0; inside && nc < x.Shape[0]*x.Shape[1]; nc++ {
+				n, c := nc/x.Shape[1], nc%x.Shape[1]
+				for o := range w.Shape[1] {
+					y.V[(n*y.Shape[1]+c/perGroup*w.Shape[1]+o)*yArea+to] += x.V[nc*xArea+pixel] * w.V[(c*w.Shape[1]+o)*wArea+tap]
+				}
+			}
+			tap++
 		})
+		pixel++
 	})
 	return []*Array{y}
 }

@@ -195,19 +195,20 @@ func (g *gemm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 
 func refGemm(n Node, in []*Array) []*Array {
 	r := &reader{n: n}
-	at := func(a *Array, name string, i, j int) float64 {
-		if r.Int(name, 0) != 0 {
+	transA, transB := r.Int("transA", 0), r.Int("transB", 0)
+	at := func(a *Array, trans, i, j int) float64 {
+		if trans != 0 {
 			i, j = j, i
 		}
-		return a.V[a.At(i, j)]
+		return a.V[i*a.Shape[1]+j]
 	}
-	y := NewArray(in[0].Shape[r.Int("transA", 0)], in[1].Shape[1-r.Int("transB", 0)])
-	inner := in[0].Shape[1-r.Int("transA", 0)]
+	y := NewArray(in[0].Shape[transA], in[1].Shape[1-transB])
+	inner := in[0].Shape[1-transA]
 	alpha, beta := float64(r.Float("alpha", 1)), float64(r.Float("beta", 1))
 	Each(y.Shape, func(idx []int) {
 		sum := 0.0
 		for k := 0; k < inner; k++ {
-			sum += at(in[0], "transA", idx[0], k) * at(in[1], "transB", k, idx[1])
+			sum += at(in[0], transA, idx[0], k) * at(in[1], transB, k, idx[1])
 		}
 		sum *= alpha
 		if len(in) > 2 && in[2] != nil {

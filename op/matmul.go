@@ -228,22 +228,21 @@ func refMatMul(_ Node, in []*Array) []*Array {
 	r := len(batch)
 	m, k, n := a.Shape[len(a.Shape)-2], a.Shape[len(a.Shape)-1], b.Shape[len(b.Shape)-1]
 	y := NewArray(append(append([]int{}, batch...), m, n)...)
-	// read reads one element of a matrix of x, whose batch axes may have length 1.
-	read := func(x *Array, idx []int, i, j int) float64 {
-		at := make([]int, 0, len(x.Shape))
+	// matrix is where the matrix of x begins, whose batch axes may have length 1.
+	matrix := func(x *Array, idx []int) []float64 {
+		at := 0
 		for d, l := range x.Shape[:len(x.Shape)-2] {
-			v := idx[r-(len(x.Shape)-2)+d]
-			if l == 1 {
-				v = 0
+			at *= l
+			if l > 1 {
+				at += idx[r-(len(x.Shape)-2)+d]
 			}
-			at = append(at, v)
 		}
-		return x.V[x.At(append(at, i, j)...)]
+		return x.V[at*x.Shape[len(x.Shape)-2]*x.Shape[len(x.Shape)-1]:]
 	}
 	Each(y.Shape, func(idx []int) {
-		sum := 0.0
+		sum, left, right := 0.0, matrix(&a, idx), matrix(&b, idx)
 		for l := 0; l < k; l++ {
-			sum += read(&a, idx, idx[r], l) * read(&b, idx, l, idx[r+1])
+			sum += left[idx[r]*k+l] * right[l*n+idx[r+1]]
 		}
 		y.V[y.At(idx...)] = sum
 	})

@@ -129,7 +129,8 @@ type Def struct {
 	State []int
 	// Kept are the outputs that only Backward reads. No gradient flows into them.
 	Kept []int
-	// Reference computes the operator naively in float64, for the tests.
+	// Reference computes the operator naively in float64, with sums in a fixed order.
+	// Tests compare with it, and engine.Interpreter runs whole models by it.
 	Reference func(n Node, in []*Array) []*Array
 	// Cases are the inputs that the driver test runs.
 	Cases []Case

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/onnxprune/onnxprune/engine"
 	"github.com/onnxprune/onnxprune/export"
@@ -227,6 +228,33 @@ func weightsOf(g *graph.Graph, dims map[string]int) ([]report.Layer, error) {
 	return out, nil
 }
 
+// list names the first three.
+func list(names []string) string {
+	if len(names) > 3 {
+		return strings.Join(names[:3], ", ") + fmt.Sprintf(" and %d more", len(names)-3)
+	}
+	return strings.Join(names, ", ")
+}
+
+// proven says how it was shown that the pruned model computes what the masked one does.
+func proven(p export.Proof) string {
+	text := fmt.Sprintf("on %s the outputs of the pruned and of the masked model", plural(p.Samples, "sample"))
+	if len(p.Until) > 0 {
+		text = fmt.Sprintf("on %s what goes into %s in the pruned and in the masked model", plural(p.Samples, "sample"), list(p.Until))
+	}
+	if p.Precision == "float64" {
+		text += ", computed in float64,"
+	}
+	text += fmt.Sprintf(" differ by at most %.2g of their largest value", p.MaxRel)
+	if p.Precision == "float64" {
+		text += fmt.Sprintf(" (in float32, whose rounding this model amplifies, by %.2g)", p.MaxRelFloat32)
+	}
+	if len(p.Until) > 0 {
+		text += "; these cannot be run, and nothing behind them was removed"
+	}
+	return text
+}
+
 // finishChannels reads the written file again for its figures, and prints them.
 func (c *pruneCmd) finishChannels(con *console, r *report.Run, sel *selection, before []report.Layer, proof export.Proof, dims map[string]int) error {
 	g, err := load(c.Out)
@@ -247,14 +275,11 @@ func (c *pruneCmd) finishChannels(con *console, r *report.Run, sel *selection, b
 		l.Nonzero, l.Sparsity, l.NewShape, l.NewParams, l.NewMACs = a.Nonzero, a.Sparsity, a.Shape, a.Params, a.MACs
 		r.Layers = append(r.Layers, l)
 	}
-	detail := fmt.Sprintf("on %s the outputs of the pruned and of the masked model differ by at most %.2g of their largest value", plural(proof.Samples, "sample"), proof.MaxRel)
-	if proof.Rounding > 0 {
-		detail += fmt.Sprintf(", more than the %.0e that is wanted; the model amplifies rounding: a change of its inputs by 2⁻²¹ moves its outputs by %.2g", export.Tolerance, proof.Rounding)
+	if proof.Ran {
+		r.Facts = append(r.Facts, report.Fact{Name: "pruned_equals_masked", Holds: true, Detail: proven(proof)})
+	} else {
+		fmt.Fprintf(con.err, "nothing is cut, and the masked model was not run: %s\n", proof.Reason)
 	}
-	if !proof.Ran {
-		detail = "not run: " + proof.Reason + "; every node of the pruned model has the shapes that it should have"
-	}
-	r.Facts = append(r.Facts, report.Fact{Name: "pruned_equals_masked", Holds: true, Detail: detail})
 	if c.KeepShapes {
 		zeros, bad := 0, 0
 		for name, keep := range sel.units.Groups.Keep(sel.units.Removed()) {
@@ -271,7 +296,7 @@ func (c *pruneCmd) finishChannels(con *console, r *report.Run, sel *selection, b
 		r.Facts = append(r.Facts, report.Fact{Name: "zeros_stay_zero", Holds: bad == 0, Detail: fmt.Sprintf("%d masked elements are exactly zero in the written model", zeros)})
 	}
 	holds := r.Ratio.Largest || len(c.LayerRatio) > 0 && r.Ratio.Achieved >= r.Ratio.Requested || math.Abs(r.Ratio.Achieved-r.Ratio.Requested) <= sel.choice.Step+1e-9
-	detail = fmt.Sprintf("%.4f of %s removed, the ratio asks for %g; one step more or less is %.4f", r.Ratio.Achieved, c.Of, c.ratio, sel.choice.Step)
+	detail := fmt.Sprintf("%.4f of %s removed, the ratio asks for %g; one step more or less is %.4f", r.Ratio.Achieved, c.Of, c.ratio, sel.choice.Step)
 	if r.Ratio.Largest {
 		detail = fmt.Sprintf("%.4f of %s removed, the largest that can be reached; the ratio asks for %g", r.Ratio.Achieved, c.Of, c.ratio)
 	}
