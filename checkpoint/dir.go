@@ -26,27 +26,38 @@ const (
 type Dir struct {
 	path string
 	next int
+	lock *onnxio.Lock
 }
 
-// OpenDir makes the directory if it is missing, removes what interrupted writes left, and
-// goes on counting behind the checkpoints that are there.
+// OpenDir makes the directory if it is missing, keeps other processes from it until Close,
+// removes what interrupted writes left, and goes on counting behind the checkpoints that are
+// there.
 func OpenDir(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o777); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, cause(err))
 	}
-	files, err := filesOf(path)
+	lock, err := onnxio.LockFile(filepath.Join(path, "checkpoints"))
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{path: path, next: 1}
+	files, err := filesOf(path)
+	if err != nil {
+		lock.Release()
+		return nil, err
+	}
+	stale, _ := filepath.Glob(filepath.Join(path, "."+prefix+"*"+suffix+".*.tmp"))
+	for _, name := range stale {
+		os.Remove(name)
+	}
+	d := &Dir{path: path, next: 1, lock: lock}
 	if n := len(files); n > 0 {
 		d.next = files[n-1].number + 1
 	}
 	return d, nil
 }
 
-// Path is the directory.
-func (d *Dir) Path() string { return d.path }
+// Close lets others write to the directory.
+func (d *Dir) Close() { d.lock.Release() }
 
 // Write adds a checkpoint and removes those before the last [Kept]. An error names the
 // file; the checkpoints before it are then as they were.

@@ -2,6 +2,8 @@ package data
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sort"
 	"sync"
@@ -67,6 +69,25 @@ func (d *Dataset) Label() Label {
 		return Label{}
 	}
 	return Label{Present: true, Float: d.labels.dtype == Float32, Shape: slices.Clone(d.labels.shape)}
+}
+
+// Files are the paths of all files that the dataset reads.
+func (d *Dataset) Files() []string {
+	var files []string
+	for _, s := range d.streams() {
+		for _, sh := range s.shards {
+			files = append(files, filepath.Join(d.dir, sh.name))
+		}
+	}
+	if meta := filepath.Join(d.dir, MetaFile); exists(meta) {
+		files = append(files, meta)
+	}
+	return files
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // Close ends the iterators that are still open and releases the files.

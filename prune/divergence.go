@@ -47,15 +47,19 @@ func exploded(loss, mean float64) bool {
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// diverged is the error of a loss that is no number.
+// DivergedError is the error of a loss that is no number, or out of all proportion.
+type DivergedError struct{ text string }
+
+func (e *DivergedError) Error() string { return e.text }
+
 func (t *Trainer) diverged(epoch, step int, loss float64) error {
-	c := &t.Config
+	c, scale := &t.Config, t.Journal.scale()
 	again := ""
 	if n := len(t.Journal.Divergences()); n > 0 {
-		again = fmt.Sprintf(", for the last time after %d", n+1)
+		again = fmt.Sprintf(", after going back %d times", n)
 	}
-	return fmt.Errorf("%s: the loss became %v at step %d of epoch %d%s\nhint: try a smaller --lr (now %g), a smaller --mask-lr (now %g), or look for outliers in the data",
-		t.Graph.Name, loss, step+1, epoch, again, c.LR*t.Journal.scale(), c.MaskLR*t.Journal.scale())
+	return &DivergedError{fmt.Sprintf("%s: the loss became %.6g at step %d of epoch %d%s\nhint: try a smaller --lr (now %g), a smaller --mask-lr (now %g), or look for outliers in the data",
+		t.Graph.Name, loss, step+1, epoch, again, c.LR*scale, c.MaskLR*scale)}
 }
 
 // retry goes back to the beginning of a pass that diverged; false where that was done

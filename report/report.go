@@ -55,6 +55,10 @@ type Run struct {
 	// ExportedEpoch is the one whose weights were written.
 	ExportedEpoch int `json:"exported_epoch"`
 
+	// Divergences are the times that the loss became NaN or exploded and the run went back
+	// to the beginning of the epoch with smaller rates.
+	Divergences []Divergence `json:"divergences,omitempty"`
+
 	Layers []Layer `json:"layers"`
 	// Groups are those of channels, where channels are removed, and Corrected the tensors
 	// that make up, without training, for what the removed ones contributed.
@@ -176,6 +180,15 @@ type Epoch struct {
 	// MaskChanged is the fraction of mask elements that moved.
 	MaskChanged float64 `json:"mask_changed"`
 	Val         *Score  `json:"val,omitempty"`
+}
+
+// Divergence is where the loss was lost, and the learning rates from there on.
+type Divergence struct {
+	Epoch  int     `json:"epoch"`
+	Step   int     `json:"step"`
+	Loss   Number  `json:"loss"`
+	LR     float64 `json:"lr"`
+	MaskLR float64 `json:"mask_lr"`
 }
 
 // Layer is a masked weight.

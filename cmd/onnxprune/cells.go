@@ -220,6 +220,7 @@ func (r *cells) Run(cell sweep.Cell, epochs int, lower []sweep.Cell, step func(s
 	p.trace = t
 	con := &console{}
 	con.silence()
+	defer p.release()
 	run, _, err := p.execute(con)
 	if err != nil || t.onRung != nil {
 		return err

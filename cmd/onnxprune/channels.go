@@ -141,10 +141,15 @@ func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *e
 			r.Magnitude = &report.Stage{Size: report.NewSize(params, params, &macs), Score: score(e.Val)}
 		}
 	})
+	var err error
+	if p.Journal, err = c.journal(c.keep); err != nil {
+		return nil, err
+	}
 	t, err := p.Prepare()
 	if err != nil {
 		return nil, err
 	}
+	defer c.patient()()
 	if s.loss.live || s.valLoss.live {
 		if err := c.teach(t, g, s); err != nil {
 			return nil, err
@@ -165,6 +170,7 @@ func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *e
 	}
 	enterEpochs(r, p.History, best)
 	c.trace.done(c, p.Passes, keptChannels(units))
+	enterDivergences(r, p.Journal)
 	return &selection{units: units, choice: p.Choice, values: values}, nil
 }
 
@@ -311,6 +317,9 @@ func (c *pruneCmd) showChannels(con *console, r *report.Run) error {
 	}
 	fmt.Fprintln(con.out)
 	if err := r.Write(con.out); err != nil {
+		return err
+	}
+	if err := showDivergences(con, r); err != nil {
 		return err
 	}
 	line := "wrote " + c.Out

@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 	"export":          {"engine", "graph", "onnxio", "op", "internal/kernel"},
 	"report":          {},
 	"sweep":           {"onnxio", "report"},
-	"cmd/onnxprune": {"onnxio", "graph", "op", "engine", "data", "prune", "export", "report", "sweep", "internal/kernel",
+	"cmd/onnxprune": {"onnxio", "graph", "op", "engine", "data", "checkpoint", "prune", "export", "report", "sweep", "internal/kernel",
 		"github.com/alecthomas/kong", "golang.org/x/term"},
 }
 

@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/onnxprune/onnxprune/internal/kernel"
-	"github.com/onnxprune/onnxprune/onnxio"
 	"github.com/onnxprune/onnxprune/prune"
 	"github.com/onnxprune/onnxprune/sweep"
 )
@@ -30,6 +27,7 @@ const description = "Prunes neural networks in ONNX files: one-shot by weight ma
 type commands struct {
 	Prune   pruneCmd   `cmd:"" default:"withargs" help:"Prune the model IN and write OUT (the default command)."`
 	Sweep   sweepCmd   `cmd:"" help:"Compare methods over ratios, structures and seeds: curves and tables for your own network."`
+	Resume  resumeCmd  `cmd:"" help:"Go on with a run that was interrupted, from its checkpoints."`
 	Inspect inspectCmd `cmd:"" help:"Show layers, shapes, parameters, multiply-adds and sparsity."`
 	Eval    evalCmd    `cmd:"" help:"Measure loss, top-1, top-5 and speed on a dataset."`
 	Verify  verifyCmd  `cmd:"" help:"Compare what two models compute on the same inputs."`
@@ -48,28 +46,8 @@ type console struct {
 }
 
 func main() {
-	go tidyUp()
+	go signals.watch()
 	os.Exit(guarded(func() int { return run(os.Args[1:]) }))
-}
-
-// tidyUp ends the program on a signal that asks for it, without half-written files.
-func tidyUp() {
-	signals := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
-		}
-	}
-	s := <-signals
-	onnxio.RemoveTemporaries()
-	if dir := scratch.Load(); dir != nil {
-		os.RemoveAll(*dir)
-	}
-	code := 1
-	if n, ok := s.(syscall.Signal); ok {
-		code = 128 + int(n)
-	}
-	os.Exit(code)
 }
 
 // guarded turns a panic in f into an error of ours: no trace, no path of a machine.
@@ -86,25 +64,11 @@ func guarded(f func() int) (code int) {
 func run(args []string) int {
 	var cmd commands
 	exited := -1
-	parser, err := kong.New(&cmd,
-		kong.Name("onnxprune"),
-		kong.Description(description),
-		kong.Vars{
-			"version":      "onnxprune " + version(),
-			"untrained":    prune.UntrainedImportance,
-			"trained":      prune.TrainedImportance,
-			"methods":      strings.Join(prune.Methods(), ","),
-			"equal_passes": sweep.EqualPasses,
-			"importances":  strings.Join(prune.Importances(), ", "),
-		},
-		kong.WithHyphenPrefixedParameters(true),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Exit(func(c int) {
-			if exited < 0 {
-				exited = c
-			}
-		}),
-	)
+	parser, err := newParser(&cmd, func(c int) {
+		if exited < 0 {
+			exited = c
+		}
+	})
 	if err != nil {
 		return fail(err, exitFailed)
 	}
@@ -121,10 +85,33 @@ func run(args []string) int {
 	if err := kernel.Err(); err != nil {
 		return fail(err, exitFailed)
 	}
-	if err := ctx.Run(newConsole()); err != nil {
+	cmd.Prune.arguments = args
+	if err := ctx.Run(newConsole()); errors.Is(err, prune.ErrStopped) {
+		signals.say(os.Stderr)
+		return exitInterrupted
+	} else if err != nil {
 		return fail(err, exitFailed)
 	}
 	return 0
+}
+
+// newParser describes the command line.
+func newParser(cmd *commands, exit func(code int)) (*kong.Kong, error) {
+	return kong.New(cmd,
+		kong.Name("onnxprune"),
+		kong.Description(description),
+		kong.Vars{
+			"version":      "onnxprune " + version(),
+			"untrained":    prune.UntrainedImportance,
+			"trained":      prune.TrainedImportance,
+			"methods":      strings.Join(prune.Methods(), ","),
+			"equal_passes": sweep.EqualPasses,
+			"importances":  strings.Join(prune.Importances(), ", "),
+		},
+		kong.WithHyphenPrefixedParameters(true),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Exit(exit),
+	)
 }
 
 // fail prints an error, each line of it after the program's name, hints as they are.

@@ -48,8 +48,12 @@ type pruneCmd struct {
 	lossFlags
 	distillFlag
 	renormFlag
+	saving
 	computing
 
+	// keep writes checkpoints; nil for none.
+	keep  *keeper
+	locks []*onnxio.Lock
 	// ratio is Ratio, or what the structure sets.
 	ratio float64
 	start time.Time
@@ -95,6 +99,9 @@ func (c *pruneCmd) Validate() error {
 	if err := c.renormFlag.check(c.Data != ""); err != nil {
 		return err
 	}
+	if err := c.saving.check(c.Data != ""); err != nil {
+		return err
+	}
 	return c.computing.check()
 }
 
@@ -104,13 +111,17 @@ func (c *pruneCmd) Run(con *console) error {
 		con.silence()
 	}
 	r, check, err := c.execute(con)
+	defer c.release()
 	if err != nil {
-		return err
+		return c.keep.hint(err)
 	}
 	if c.Report != "" {
 		if err := onnxio.WriteFileAtomic(c.Report, func(w io.Writer) error { return report.WriteJSON(w, r) }); err != nil {
-			return err
+			return c.keep.hint(err)
 		}
+	}
+	if err := c.keep.complete(); err != nil {
+		return err
 	}
 	if c.structure.Grouped() {
 		return c.showChannels(con, r)
@@ -125,6 +136,9 @@ func (c *pruneCmd) execute(con *console) (*report.Run, export.Check, error) {
 	r.Settings = report.Settings{Method: c.Method, Ranking: c.ranking(), Structure: c.structure.String(), Masks: c.Masks, Seed: c.Seed}
 	check, err := c.transform(con, r)
 	r.Seconds = time.Since(c.start).Seconds()
+	if c.resumed != nil {
+		r.Seconds += c.resumed.run.Seconds
+	}
 	return r, check, err
 }
 
@@ -153,6 +167,9 @@ func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) 
 	if err := errors.Join(declared(g, c.Dim), writable(c.Out), writable(c.Report)); err != nil {
 		return none, err
 	}
+	if err := c.lockOutputs(); err != nil {
+		return none, err
+	}
 	dims := maps.Clone(c.Dim)
 	if dims == nil {
 		dims = map[string]int{}
@@ -164,10 +181,36 @@ func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) 
 	defer s.Close()
 	pool := c.pool()
 	defer pool.Close()
+	if c.keep, err = c.keeper(con, g, s); err != nil {
+		return none, err
+	}
 	if c.structure.Grouped() {
 		return none, c.channels(con, g, s, pool, r)
 	}
 	return c.weights(con, g, s, pool, r)
+}
+
+// lockOutputs keeps other processes from writing what this one writes, until release.
+func (c *pruneCmd) lockOutputs() error {
+	for _, path := range []string{c.Out, c.Report} {
+		if path == "" {
+			continue
+		}
+		lock, err := onnxio.LockFile(path)
+		if err != nil {
+			return err
+		}
+		c.locks = append(c.locks, lock)
+	}
+	return nil
+}
+
+// release lets others write the outputs and the checkpoints.
+func (c *pruneCmd) release() {
+	c.keep.Close()
+	for _, lock := range c.locks {
+		lock.Release()
+	}
 }
 
 // weights removes single weights, patterns or blocks, and writes the result.
@@ -378,6 +421,9 @@ func (c *pruneCmd) finish(r *report.Run, check export.Check, dims map[string]int
 // show prints the table and what was written.
 func (c *pruneCmd) show(con *console, r *report.Run, check export.Check) error {
 	if err := r.Write(con.out); err != nil {
+		return err
+	}
+	if err := showDivergences(con, r); err != nil {
 		return err
 	}
 	line := "wrote " + c.Out

@@ -148,7 +148,7 @@ func (c *pruneCmd) config(s *sources) prune.Config {
 	return prune.Config{
 		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
 		BothBatches: c.BothBatches, WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
-		FreezeNorm: c.FreezeNorm, Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
+		FreezeNorm: c.FreezeNorm, Retries: c.retries(), Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
 }
 
@@ -165,7 +165,13 @@ func (c *pruneCmd) announce(con *console, t *prune.Trainer, s *sources, r *repor
 		line += fmt.Sprintf(", measured on %s", plural(s.val.Len(), "sample"))
 	}
 	fmt.Fprintln(con.err, line)
-	if s.val == nil {
+	if err := c.keep.known(r); err != nil {
+		return err
+	}
+	if c.resumed != nil {
+		fmt.Fprintf(con.err, "resumed: from %s\n", t.Journal.Reached())
+	}
+	if s.val == nil || r.Dense.Score != nil {
 		return nil
 	}
 	dense, err := t.Evaluate(s.val)
@@ -189,6 +195,10 @@ func (c *pruneCmd) progress(con *console, b *bar, after func(e prune.Epoch)) pru
 			fmt.Fprintln(con.err, epochLine(e, c.epochs(), first))
 			after(e)
 		},
+		Diverged: func(d prune.Divergence) {
+			b.clear()
+			fmt.Fprintln(con.err, d)
+		},
 	}
 }
 
@@ -203,9 +213,14 @@ func (c *pruneCmd) epochs() int {
 // train runs the method and leaves the best epoch in t; g is the model as read.
 func (c *pruneCmd) train(con *console, t *prune.Trainer, g *graph.Graph, s *sources, r *report.Run) error {
 	t.Config = c.config(s)
+	var err error
+	if t.Journal, err = c.journal(c.keep); err != nil {
+		return err
+	}
 	if err := t.Prepare(); err != nil {
 		return err
 	}
+	defer c.patient()()
 	if s.loss.live || s.valLoss.live {
 		if err := c.teach(t, g, s); err != nil {
 			return err
@@ -224,7 +239,7 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, g *graph.Graph, s *sour
 		return err
 	}
 	c.trace.rungs(c, t, s, r)
-	err := t.Run(c.method)
+	err = t.Run(c.method)
 	b.clear()
 	if err != nil {
 		return err
@@ -235,7 +250,34 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, g *graph.Graph, s *sour
 	}
 	enterEpochs(r, t.History, best)
 	c.trace.done(c, t.Passes(), keptWeights(t.Masks))
+	enterDivergences(r, t.Journal)
 	return nil
+}
+
+// patient makes signals wait for the end of a step, where checkpoints are written.
+func (c *pruneCmd) patient() (over func()) {
+	if c.keep == nil {
+		return func() {}
+	}
+	signals.patient.Store(true)
+	return func() { signals.patient.Store(false) }
+}
+
+func enterDivergences(r *report.Run, j *prune.Journal) {
+	for _, d := range j.Divergences() {
+		r.Divergences = append(r.Divergences, report.Divergence{Epoch: d.Epoch, Step: d.Step, Loss: report.Number(d.Loss), LR: d.LR, MaskLR: d.MaskLR})
+	}
+}
+
+// showDivergences says that a run had to go back.
+func showDivergences(con *console, r *report.Run) error {
+	n := len(r.Divergences)
+	if n == 0 {
+		return nil
+	}
+	last := r.Divergences[n-1]
+	_, err := fmt.Fprintf(con.out, "diverged: %s, went back each time; from epoch %d on with --lr %g and --mask-lr %g\n", plural(n, "time"), last.Epoch, last.LR, last.MaskLR)
+	return err
 }
 
 // enterEpochs lists the epochs of a run of which the best is written.
