@@ -19,11 +19,10 @@ import (
 	"github.com/onnxprune/onnxprune/report"
 )
 
-// saving are the flags for runs that may be interrupted or diverge.
+// saving are the flags for runs that may be interrupted.
 type saving struct {
 	Checkpoint      string `help:"Keep checkpoints in this directory, from which onnxprune resume DIR goes on after an interruption, with the same result." placeholder:"DIR"`
 	CheckpointEvery string `help:"When to write one: after that many steps, after a time as 90s or 10m, or epoch." default:"10m" placeholder:"STEPS|TIME"`
-	OnDivergence    string `help:"What to do when the loss becomes NaN or explodes (${enum}): retry goes back to the beginning of the epoch with a quarter of the learning rates, three times." enum:"retry,stop" default:"retry"`
 
 	steps int
 	every time.Duration
@@ -31,14 +30,6 @@ type saving struct {
 	// arguments are those of the command, from what a resumed run goes on.
 	arguments []string
 	resumed   *resumed
-}
-
-// retries is how often a run that diverges goes back.
-func (s *saving) retries() int {
-	if s.OnDivergence == "stop" {
-		return 0
-	}
-	return 3
 }
 
 func (s *saving) check(data bool) error {

@@ -26,6 +26,8 @@ type training struct {
 	Augment     string   `help:"Augmentation of training images (${enum})." enum:"auto,crop-flip,flip,none" default:"auto"`
 	FreezeNorm  bool     `help:"Keep BatchNormalization on its running statistics while training."`
 
+	OnDivergence string `help:"What to do when the loss becomes NaN or explodes (${enum}): retry goes back to the beginning of the epoch with a quarter of the learning rates, three times." enum:"retry,stop" default:"retry"`
+
 	// LR and MaskLR are the given ones, or the structure's defaults.
 	LR     float64 `kong:"-"`
 	MaskLR float64 `kong:"-"`
@@ -39,6 +41,14 @@ const (
 	channelLR     = 0.02
 	channelMaskLR = 0.02
 )
+
+// retries is how often a run that diverges goes back.
+func (t *training) retries() int {
+	if t.OnDivergence == "stop" {
+		return 0
+	}
+	return 3
+}
 
 func (t *training) check(s prune.Structure) error {
 	t.LR, t.MaskLR = weightLR, weightMaskLR
