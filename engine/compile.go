@@ -21,6 +21,7 @@ type value struct {
 	grad    *storage
 	wants   bool
 	other   map[op.Layout]*value
+	narrow  *value // its first channels, where it has more than the model says
 	users   int
 	product *inst
 	final   bool
@@ -69,6 +70,7 @@ func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
 	c.build()
 	if !opt.NoFusion {
 		c.fuse()
+		c.widen()
 	}
 	if err := c.layouts(); err != nil {
 		return nil, err

@@ -82,6 +82,13 @@ func (f *batchNorm) Links(in, out []*Tensor) []Link {
 	return []Link{batch, channel}
 }
 
+func (f *batchNorm) Wide(in []*Tensor) (free, same []int) {
+	if f.outputs > 1 {
+		return nil, nil
+	}
+	return nil, []int{0, 5}
+}
+
 // Zeros needs a zero scale, shift and residual.
 func (f *batchNorm) Zeros(zero []bool) bool {
 	return zero[1] && zero[2] && (len(zero) < 6 || zero[5]) && f.act.Lo <= 0 && f.act.Hi >= 0
@@ -146,12 +153,15 @@ func (f *batchNorm) settle(c *Context, in, out []*Tensor, batch bool, rows int) 
 			copy(out[i].F, in[2+i].F)
 		}
 	}
-	for k := range f.mean {
+	for k := range in[1].F {
 		s := 1 / math.Sqrt(float64(variance[k])+float64(f.epsilon))
 		f.invstd[k] = float32(s)
 		s *= float64(in[1].F[k])
 		f.scale[k] = float32(s)
 		f.shift[k] = float32(float64(in[2].F[k]) - float64(f.mean[k])*s)
+	}
+	for k := len(in[1].F); k < len(f.mean); k++ {
+		f.invstd[k], f.scale[k], f.shift[k] = 0, 0, 0
 	}
 }
 
@@ -165,7 +175,7 @@ func (f *batchNorm) running(c *Context, in, out []*Tensor, variance []float32, r
 		unbiased = float64(rows) / float64(rows-1)
 	}
 	m := float64(f.momentum)
-	for k := range variance {
+	for k := range in[3].F {
 		mean := float32(float64(in[3].F[k])*m + float64(f.mean[k])*(1-m))
 		v := float32(float64(in[4].F[k])*m + float64(variance[k])*unbiased*(1-m))
 		if training {
@@ -236,12 +246,16 @@ func (f *batchNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	return nil
 }
 
-// slopes computes a, b and d [C] of dx = a·dy' + b·x + d from the sums db and ds.
+// slopes computes a, b and d [C] of dx = a·dy' + b·x + d from the sums db and ds,
+// zeros for channels that have no scale.
 func (f *batchNorm) slopes(a, b, d, db, ds, scale []float32, batch bool, rows int) {
 	n := float64(rows)
-	for k := range a {
+	clear(a)
+	clear(b)
+	clear(d)
+	for k := range scale {
 		s := float64(scale[k]) * float64(f.invstd[k])
-		a[k], b[k], d[k] = float32(s), 0, 0
+		a[k] = float32(s)
 		if batch {
 			slope := -s * float64(f.invstd[k]) * float64(ds[k]) / n
 			b[k] = float32(slope)
@@ -250,8 +264,12 @@ func (f *batchNorm) slopes(a, b, d, db, ds, scale []float32, batch bool, rows in
 	}
 }
 
-// deliver writes or adds a gradient that was computed aside.
+// deliver writes or adds a gradient that was computed aside, whose first elements
+// are those of dst.
 func deliver(dst *Tensor, v []float32) {
+	if dst != nil {
+		v = v[:len(dst.F)]
+	}
 	switch {
 	case dst == nil:
 	case dst.Acc:

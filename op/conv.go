@@ -57,6 +57,7 @@ type convForm struct {
 	group  int
 	inputs int
 	k      *kernel.Conv
+	wide   widened
 }
 
 func newConvForm(n Node) (*convForm, error) {
@@ -123,7 +124,7 @@ func (f *convForm) Infer(in []*Tensor) ([]*Tensor, error) {
 }
 
 func (f *convForm) Prepare(in, out []*Tensor, training bool) (int, error) {
-	s, err := f.shape(in)
+	s, err := f.widen(in, out[0])
 	if err != nil {
 		return 0, err
 	}
@@ -212,9 +213,9 @@ func (f *convForm) forward(c *Context, in, out []*Tensor, e kernel.Epilogue) err
 		}
 	}
 	if len(in) > 2 && in[2] != nil {
-		e.Bias = in[2].F
+		e.Bias = f.wide.bias(in[2].F)
 	}
-	f.k.Forward(c.pool(), out[0].F, in[0].F, in[1].F, e, c.scratch(f.k.Workspace()))
+	f.k.Forward(c.pool(), out[0].F, in[0].F, f.wide.filters(in[1].F), e, c.scratch(f.k.Workspace()))
 	return nil
 }
 
@@ -231,14 +232,21 @@ func (f *conv) Accumulates() {}
 func (f *conv) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	dy, ws := dout[0], c.scratch(f.k.Workspace())
 	if dx := din[0]; dx != nil {
-		f.k.BackwardData(c.pool(), dx.F, dy.F, in[1].F, dx.Acc, ws)
+		f.k.BackwardData(c.pool(), dx.F, dy.F, f.wide.last(in[1].F), dx.Acc, ws)
 	}
 	if dw := din[1]; dw != nil {
-		f.k.BackwardWeights(c.pool(), dw.F, in[0].F, dy.F, dw.Acc, ws)
+		g, add := f.wide.grad(dw)
+		f.k.BackwardWeights(c.pool(), g, in[0].F, dy.F, add, ws)
+		f.wide.deliver(dw)
 	}
 	if len(din) > 2 && din[2] != nil {
 		o := dy.Shape[1]
-		kernel.ColumnSums(c.pool(), din[2].F, dy.F, dy.Size()/o, o, din[2].Acc)
+		if db := din[2]; f.wide.on {
+			kernel.ColumnSums(c.pool(), f.wide.b, dy.F, dy.Size()/o, o, false)
+			deliver(db, f.wide.b)
+		} else {
+			kernel.ColumnSums(c.pool(), db.F, dy.F, dy.Size()/o, o, db.Acc)
+		}
 	}
 	return nil
 }

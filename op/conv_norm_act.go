@@ -3,6 +3,7 @@ package op
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/onnxprune/onnxprune/internal/kernel"
 )
@@ -146,7 +147,7 @@ func (f *convNorm) Layouts(in []*Tensor) (want, out []Layout) {
 func (f *convNorm) MACs(in, out []*Tensor) int64 { return f.conv.MACs(in[:2], out) }
 
 func (f *convNorm) Prepare(in, out []*Tensor, training bool) (int, error) {
-	s, err := f.conv.shape(in[:2])
+	s, err := f.conv.widen(in[:2], out[len(out)-1])
 	if err != nil {
 		return 0, err
 	}
@@ -177,7 +178,7 @@ func (f *convNorm) Forward(c *Context, in, out []*Tensor) error {
 	if f.source != nil {
 		x, affine = f.x, &f.in
 	}
-	f.k.Forward(c.pool(), y.F, x, in[1].F, affine, f.norm.mean, f.norm.invstd, c.scratch(f.k.Workspace()))
+	f.k.Forward(c.pool(), y.F, x, f.conv.wide.filters(in[1].F), affine, f.norm.mean, f.norm.invstd, c.scratch(f.k.Workspace()))
 	nin := f.inputsOf(y, in)
 	f.norm.settle(c, nin, nil, f.norm.batch(c), rows)
 	var residual []float32
@@ -234,7 +235,7 @@ func (f *convNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	deliver(din[2], ds)
 	deliver(din[3], db)
 	f.norm.slopes(a, b, d, db, ds, in[2].F, batch, rows)
-	g := kernel.FusedGrad{DZ: dz, Y: y.F, Mask: mask, A: a, B: b, D: d, X: in[0].F, W: in[1].F}
+	g := kernel.FusedGrad{DZ: dz, Y: y.F, Mask: mask, A: a, B: b, D: d, X: in[0].F, W: f.conv.wide.last(in[1].F)}
 	if f.source != nil && f.source.unkept {
 		g.In = &f.in
 	}
@@ -257,7 +258,7 @@ func (f *convNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 		}
 	}
 	if dw := din[1]; dw != nil {
-		g.DW, g.AddDW = dw.F, dw.Acc
+		g.DW, g.AddDW = f.conv.wide.grad(dw)
 	}
 	if g.DX == nil && g.DW == nil {
 		if g.DRes != nil {
@@ -266,7 +267,15 @@ func (f *convNorm) Backward(c *Context, in, out, dout, din []*Tensor) error {
 		return nil
 	}
 	f.k.Backward(c.pool(), g, ws)
+	f.conv.wide.deliver(din[1])
 	return nil
+}
+
+func (f *convNorm) Wide(in []*Tensor) (free, same []int) {
+	if free, same = f.conv.Wide(in[:2]); len(free)+len(same) == 0 {
+		return nil, nil
+	}
+	return free, append(slices.DeleteFunc(same, func(i int) bool { return i > 0 }), 6)
 }
 
 func refConvNorm(n Node, in []*Array) []*Array {

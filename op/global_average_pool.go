@@ -66,6 +66,8 @@ func (globalPool) Links(in, out []*Tensor) []Link {
 	return []Link{{{0, 0}, {^0, 0}}, {{0, 1}, {^0, 1}}}
 }
 
+func (globalPool) Wide(in []*Tensor) (free, same []int) { return nil, []int{0} }
+
 // Zeros holds: the mean and the largest of zeros are zero.
 func (globalPool) Zeros(zero []bool) bool { return zero[0] }
 

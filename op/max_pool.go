@@ -113,6 +113,8 @@ func (f *poolForm) prepare(in []*Tensor) ([]axisWindow, error) {
 	return ax, nil
 }
 
+func (f *poolForm) Wide(in []*Tensor) (free, same []int) { return nil, []int{0} }
+
 // Links is empty where offsets are wanted: they count all channels.
 func (f *poolForm) Links(in, out []*Tensor) []Link {
 	if len(out) > 1 {
@@ -153,6 +155,13 @@ func (f *maxPool) Infer(in []*Tensor) ([]*Tensor, error) {
 		out = append(out, Info(Int64, y.Shape...))
 	}
 	return out, nil
+}
+
+func (f *maxPool) Wide(in []*Tensor) (free, same []int) {
+	if f.outputs > 1 {
+		return nil, nil
+	}
+	return nil, []int{0}
 }
 
 func (f *maxPool) Layouts(in []*Tensor) (want, out []Layout) {
