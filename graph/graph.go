@@ -110,6 +110,12 @@ func (g *Graph) Value(name string) *Value { return g.byName[name] }
 // New reads the graph of a model. Unknown operators are no error: their nodes
 // have no Def. An error lists every dangling name, duplicate or cycle.
 func New(m *onnxio.Model, name string) (*Graph, error) {
+	return read(m, name, decode, decodeSparse)
+}
+
+// read is New with the functions that read initializers.
+func read(m *onnxio.Model, name string, dense func(*onnxio.Model, *onnxio.TensorProto) (*op.Tensor, error),
+	sparse func(*onnxio.Model, *onnxio.SparseTensorProto) (*op.Tensor, error)) (*Graph, error) {
 	g := &Graph{File: m, Name: name, Opsets: map[string]int{}, byName: map[string]*Value{}}
 	for _, o := range m.Proto.OpsetImport {
 		g.Opsets[domain(o.GetDomain())] = int(o.GetVersion())
@@ -123,11 +129,14 @@ func New(m *onnxio.Model, name string) (*Graph, error) {
 			continue
 		}
 		v.FromInit = true
-		if v.Init, err = decode(m, t); err != nil {
+		if v.Init, err = dense(m, t); err != nil {
 			errs.add("%v", err)
 			continue
 		}
 		v.Type = v.Init.Type
+	}
+	if err := m.CheckDense(); err != nil {
+		return nil, err
 	}
 	for _, t := range pg.GetSparseInitializer() {
 		name := t.GetValues().GetName()
@@ -137,7 +146,7 @@ func New(m *onnxio.Model, name string) (*Graph, error) {
 			continue
 		}
 		v.FromInit = true
-		if v.Init, err = decodeSparse(m, t); err != nil {
+		if v.Init, err = sparse(m, t); err != nil {
 			errs.add("%v", err)
 			continue
 		}

@@ -32,7 +32,7 @@ func (g *Graph) recogniseMasks() error {
 			continue
 		}
 		w, m := n.In[0], n.In[1]
-		if !w.FromInit || !m.FromInit || m.Name != w.Name+MaskSuffix || w.Init.F == nil || m.Init.F == nil || w.Mask != nil {
+		if !w.FromInit || !m.FromInit || m.Name != w.Name+MaskSuffix || !w.Init.Type.IsFloat() || m.Init.F == nil || w.Mask != nil {
 			continue
 		}
 		if !op.EqualShape(w.Init.Shape, m.Init.Shape) || len(w.Uses) != 1 || g.isOutput(w) || g.isOutput(n.Out[0]) || inSubgraph(n.Out[0]) {

@@ -50,7 +50,7 @@ func (g *Graph) Weights() []Weight {
 				continue
 			}
 			v := n.In[i].Source(true)
-			if v == nil || !v.Init.Type.IsFloat() || v.Init.F == nil || v.Init.Rank() < 2 {
+			if v == nil || !v.Init.Type.IsFloat() || v.Init.Rank() < 2 {
 				continue
 			}
 			k, seen := at[v]
@@ -91,7 +91,7 @@ func (g *Graph) Roles() map[*Value]Role {
 				continue
 			}
 			v := n.In[i].Source(true)
-			if v == nil || v.Init.F == nil || roles[v] == Statistic {
+			if v == nil || !v.Init.Type.IsFloat() || roles[v] == Statistic {
 				continue
 			}
 			if arithmetic(n) && (v.Init.Size() < 2 || n.beside(i).fromInput()) {
@@ -158,7 +158,7 @@ func (g *Graph) trainedValues() map[*Value]bool {
 func (g *Graph) Params() int64 {
 	n := int64(0)
 	for _, v := range g.Initializers() {
-		if v.Init.F != nil {
+		if v.Init.Type.IsFloat() {
 			n += int64(v.Init.Size())
 		}
 	}

@@ -41,22 +41,30 @@ func stageFile(name string, write func(io.Writer) error) (*stagedFile, error) {
 	return s, nil
 }
 
-func (s *stagedFile) write(write func(io.Writer) error) error {
+// open creates the temporary file, empty.
+func (s *stagedFile) open() (f *os.File, old os.FileInfo, err error) {
 	if target, err := filepath.EvalSymlinks(s.path); err == nil {
 		s.path = target
 	}
-	old, err := os.Stat(s.path)
+	old, err = os.Stat(s.path)
 	switch {
 	case err == nil && !old.Mode().IsRegular():
-		return errors.New("exists and is not a regular file")
+		return nil, nil, errors.New("exists and is not a regular file")
 	case err != nil && !errors.Is(err, os.ErrNotExist):
-		return plain(err)
+		return nil, nil, plain(err)
 	}
-	f, err := createTemp(s.path)
-	if err != nil {
-		return plain(err)
+	if f, err = createTemp(s.path); err != nil {
+		return nil, nil, plain(err)
 	}
 	s.temp = f.Name()
+	return f, old, nil
+}
+
+func (s *stagedFile) write(write func(io.Writer) error) error {
+	f, old, err := s.open()
+	if err != nil {
+		return err
+	}
 	if err := fill(f, old, write); err != nil {
 		os.Remove(s.temp)
 		forgetTemporary(s.temp)

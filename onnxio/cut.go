@@ -164,7 +164,7 @@ func (m *Model) editSite(s site, edit func(msg []byte) ([]byte, error)) error {
 		return err
 	}
 	t := &TensorProto{}
-	if err := t.Unmarshal(msg); err != nil {
+	if err := unmarshalShared(tensorMessage, msg, t); err != nil {
 		return err
 	}
 	payload := msg
@@ -177,6 +177,12 @@ func (m *Model) editSite(s site, edit func(msg []byte) ([]byte, error)) error {
 		}
 	}
 	m.replace(s.num, s.k, payload)
+	if s.num == graphInitializer { // let go of msg
+		*t = TensorProto{}
+		if err := unmarshalShared(tensorMessage, m.entries[m.find(s.num, s.k)].payload(), t); err != nil {
+			return err
+		}
+	}
 	*s.t = *t
 	m.staged = m.staged || IsExternal(t)
 	return nil
@@ -193,7 +199,7 @@ func (m *Model) editNode(i int, edit func(n *NodeProto, msg []byte) ([]byte, err
 		return fmt.Errorf("%s: node %q: %w", m.name, n.GetName(), err)
 	}
 	next := &NodeProto{}
-	if err := next.Unmarshal(msg); err != nil {
+	if err := unmarshalShared(nodeMessage, msg, next); err != nil {
 		return fmt.Errorf("%s: node %q: %w", m.name, n.GetName(), err)
 	}
 	m.replace(graphNode, i, msg)

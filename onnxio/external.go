@@ -70,6 +70,17 @@ func (m *Model) openExternal(location string) (*os.File, int64, error) {
 	fail := func(err error) (*os.File, int64, error) {
 		return nil, 0, fmt.Errorf("external data %q: %w", location, err)
 	}
+	if path, ok := m.instead[location]; ok {
+		f, err := os.Open(path)
+		if err != nil {
+			return fail(plain(err))
+		}
+		info, err := f.Stat()
+		if err != nil {
+			return fail(errors.Join(plain(err), f.Close()))
+		}
+		return f, info.Size(), nil
+	}
 	if m.dir == "" {
 		return fail(errors.New("is not available, the model was not read from a file"))
 	}
@@ -138,6 +149,19 @@ func (m *Model) ReadExternal(t *TensorProto, want int) ([]byte, error) {
 	return raw, nil
 }
 
+// checkExternal verifies what ReadExternal does before it reads.
+func (m *Model) checkExternal(t *TensorProto, want int) error {
+	r, err := regionOf(t)
+	if err != nil {
+		return err
+	}
+	f, size, err := m.openExternal(r.location)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.checkSize(want, size), f.Close())
+}
+
 // externalTensor parses an encoded tensor if its data are external.
 func externalTensor(msg []byte) (*TensorProto, error) {
 	all, err := fields(msg)
@@ -148,7 +172,7 @@ func externalTensor(msg []byte) (*TensorProto, error) {
 		return nil, nil
 	}
 	t := &TensorProto{}
-	if err := t.Unmarshal(msg); err != nil || !IsExternal(t) {
+	if err := unmarshalShared(tensorMessage, msg, t); err != nil || !IsExternal(t) {
 		return nil, err
 	}
 	return t, nil

@@ -31,7 +31,8 @@ const (
 // Model is an ONNX model together with the bytes it was read from.
 //
 // Proto is the parsed view, to be read only: changes go through the methods, which keep Proto and the bytes in step
-// (or through Remarshal).
+// (or through Remarshal, which takes other values in its fields, but not other elements in a RawData: these are the
+// bytes of the file).
 type Model struct {
 	Proto *ModelProto
 
@@ -42,8 +43,9 @@ type Model struct {
 	entries []entry
 	changed bool // entries differ from data
 
-	external bool // there are external tensors
-	staged   bool // new elements of external tensors wait in raw_data
+	external bool              // there are external tensors
+	instead  map[string]string // files, by location, that external data are read from while they have another name
+	staged   bool              // new elements of external tensors wait in raw_data
 }
 
 // part is a field of ModelProto; one that holds (a piece of) the graph has its entries in Model.entries.
@@ -68,13 +70,16 @@ func (e entry) payload() []byte {
 	return f.payload
 }
 
-// Load reads the model at path. External data stays on disk until it is asked for.
+// Load reads the model at path, which may be compressed by Zstandard. External data stays on disk until it is asked for.
 //
 // Errors start with path: the file is missing, not a regular file, cut short, not ONNX, of an IR or opset version
 // beyond MaxIRVersion or MaxOpset, or asks for more memory or nesting than its size justifies.
 func Load(path string) (*Model, error) {
 	data, err := readFile(path)
 	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if data, err = decompressed(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	m, err := LoadBytes(path, data)
@@ -144,7 +149,7 @@ func (m *Model) parse() error {
 		return fmt.Errorf("truncated or not an ONNX model: %w", err)
 	}
 	m.Proto = &ModelProto{}
-	if err := m.Proto.Unmarshal(m.data); err != nil {
+	if err := unmarshalShared(modelMessage, m.data, m.Proto); err != nil {
 		return fmt.Errorf("not an ONNX model: %s", strings.TrimPrefix(err.Error(), "proto: "))
 	}
 	if m.Proto.Graph == nil {

@@ -147,10 +147,15 @@ func (m *Model) writeData(plan *externalPlan) (files []*stagedFile, data []byte,
 	if err != nil {
 		return nil, nil, err
 	}
-	files = []*stagedFile{staged}
-	sum := hex.EncodeToString(hash.Sum(nil))
+	data, err = m.referring(plan.data, name, hex.EncodeToString(hash.Sum(nil)), placed)
+	return []*stagedFile{staged}, data, err
+}
+
+// referring returns the encoded model data with its external tensors, in file order, placed in the data file name,
+// whose SHA-1 is sum.
+func (m *Model) referring(data []byte, name, sum string, placed []region) ([]byte, error) {
 	i := 0
-	data, err = mapTensors(modelMessage, plan.data, func(msg []byte) ([]byte, error) {
+	data, err := mapTensors(modelMessage, data, func(msg []byte) ([]byte, error) {
 		t, err := externalTensor(msg)
 		if err != nil || t == nil {
 			return msg, err
@@ -166,7 +171,23 @@ func (m *Model) writeData(plan *externalPlan) (files []*stagedFile, data []byte,
 	if err == nil && len(data) > MaxFileSize {
 		err = m.tooLarge(int64(len(data)))
 	}
-	return files, data, err
+	return data, err
+}
+
+// aligned returns the first offset from pos on for a tensor of that many bytes.
+func aligned(pos, length int64) int64 {
+	align := int64(smallAlignment)
+	if length >= dataAlignment {
+		align = dataAlignment
+	}
+	return pos + (align-pos%align)%align
+}
+
+// use notes a location that the model reads from.
+func (p *externalPlan) use(location string) {
+	if !slices.Contains(p.order, location) {
+		p.order = append(p.order, location)
+	}
 }
 
 // dataName returns the first of out.onnx.data, out.onnx.1.data, … that the model does not read from.
@@ -215,11 +236,7 @@ func (m *Model) writeTensors(w io.Writer, plan *externalPlan) ([]region, error) 
 		if err != nil {
 			return err
 		}
-		align := int64(smallAlignment)
-		if len(raw) >= dataAlignment {
-			align = dataAlignment
-		}
-		gap := (align - pos%align) % align
+		gap := aligned(pos, int64(len(raw))) - pos
 		if _, err := w.Write(make([]byte, gap)); err != nil {
 			return err
 		}

@@ -6,10 +6,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 )
 
-// Save writes the model to path, atomically; path may be where it was read from.
+// Save writes the model to path, atomically; path may be where it was read from. Where it ends in .zst, the file is
+// compressed by Zstandard; a model with external data cannot be.
 //
 // The bytes are those read, but for what was changed. A model whose tensors are external keeps their data files: in
 // the same directory they are shared with the original; in another directory they are copied under the same names.
@@ -23,6 +23,9 @@ func (m *Model) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
+	if m.external && isZstd(path) {
+		return m.refuseZstd(path)
+	}
 	if external != nil {
 		return m.saveExternal(path, external)
 	}
@@ -30,7 +33,7 @@ func (m *Model) Save(path string) error {
 	if size > MaxFileSize {
 		return m.tooLarge(size)
 	}
-	return WriteFileAtomic(path, m.write)
+	return WriteFileAtomic(path, m.encode(path))
 }
 
 func (m *Model) tooLarge(size int64) error {
@@ -111,9 +114,7 @@ func (m *Model) planExternal(path string) (*externalPlan, error) {
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(plan.order, r.location) {
-			plan.order = append(plan.order, r.location)
-		}
+		plan.use(r.location)
 		plan.tensors = append(plan.tensors, r)
 		return nil
 	})

@@ -20,59 +20,115 @@ const (
 // The dense tensor may take at most 64 times the stored bytes of values and indices plus 16 MiB; types of less than
 // 8 bits and strings are not supported.
 func Dense(s *SparseTensorProto, ext External) (*TensorProto, error) {
-	t, err := dense(s, ext)
-	if err != nil {
-		return nil, fmt.Errorf("sparse tensor %q: %w", s.GetValues().GetName(), err)
-	}
-	return t, nil
-}
-
-func dense(s *SparseTensorProto, ext External) (*TensorProto, error) {
-	if s.Values == nil || s.Indices == nil && len(s.Values.Dims) > 0 && s.Values.Dims[0] != 0 {
-		return nil, errors.New("values and indices are both needed")
-	}
-	shape, n, err := shapeOf(s.Dims)
+	p, err := openSparse(s, ext)
 	if err != nil {
 		return nil, err
+	}
+	raw := make([]byte, p.n*p.size)
+	for i, at := range p.linear {
+		copy(raw[at*p.size:], p.values[i*p.size:(i+1)*p.size])
+	}
+	return &TensorProto{Name: s.Values.Name, DataType: proto.Int32(s.Values.GetDataType()), Dims: s.Dims, RawData: raw}, nil
+}
+
+// CheckSparse returns the error that Dense would, without making the dense tensor.
+func CheckSparse(s *SparseTensorProto, ext External) error {
+	_, err := openSparse(s, ext)
+	return err
+}
+
+// CheckDense verifies that the sparse initializers of the model, made dense, are together no larger than Dense allows
+// for a tensor that is stored in as many bytes as the file has.
+func (m *Model) CheckDense() error {
+	total := 0.0
+	for _, s := range m.Proto.Graph.SparseInitializer {
+		size := float64(elemTypes[s.GetValues().GetDataType()].bits) / 8
+		for _, d := range s.Dims {
+			size *= float64(d)
+		}
+		total += size
+		for _, t := range []*TensorProto{s.Values, s.Indices} {
+			if t != nil && IsExternal(t) && CheckData(t, m) == nil {
+				total -= denseFactor * float64(storedOutside(t))
+			}
+		}
+	}
+	if most := denseFactor*float64(len(m.data)) + denseFree; total > most {
+		return fmt.Errorf("%s: the sparse initializers stand for %.0f bytes, too many for a file of %d", m.name, total, len(m.data))
+	}
+	return nil
+}
+
+// storedOutside is the number of bytes that an external tensor says it has.
+func storedOutside(t *TensorProto) int64 {
+	r, err := regionOf(t)
+	if err != nil {
+		return 0
+	}
+	return max(0, r.length)
+}
+
+// sparseParts are the checked contents of a sparse tensor.
+type sparseParts struct {
+	n, size int // elements of the dense tensor, and bytes of each
+	values  []byte
+	linear  []int // where in the dense tensor the values are, ascending
+}
+
+func openSparse(s *SparseTensorProto, ext External) (sparseParts, error) {
+	p, err := partsOf(s, ext)
+	if err != nil {
+		return p, fmt.Errorf("sparse tensor %q: %w", s.GetValues().GetName(), err)
+	}
+	return p, nil
+}
+
+func partsOf(s *SparseTensorProto, ext External) (p sparseParts, err error) {
+	if s.Values == nil || s.Indices == nil && len(s.Values.Dims) > 0 && s.Values.Dims[0] != 0 {
+		return p, errors.New("values and indices are both needed")
+	}
+	var shape []int
+	if shape, p.n, err = shapeOf(s.Dims); err != nil {
+		return p, err
 	}
 	bits := elemTypes[s.Values.GetDataType()].bits
 	if bits < 8 {
-		return nil, fmt.Errorf("element type %s is not supported", typeOf(s.Values))
+		return p, fmt.Errorf("element type %s is not supported", typeOf(s.Values))
 	}
-	values, err := rawOf(s.Values, ext)
-	if err != nil {
-		return nil, fmt.Errorf("values: %w", err)
+	if p.values, err = rawOf(s.Values, ext); err != nil {
+		return p, fmt.Errorf("values: %w", err)
 	}
-	size := bits / 8
-	nnz := len(values) / size
+	p.size = bits / 8
+	nnz := len(p.values) / p.size
 	var indices []int64
 	if s.Indices != nil {
 		if _, indices, err = Int64s(s.Indices, ext); err != nil {
-			return nil, fmt.Errorf("indices: %w", err)
+			return p, fmt.Errorf("indices: %w", err)
 		}
 	}
-	stored := len(values) + 8*len(indices)
-	if n > math.MaxInt/size || n*size > denseFactor*stored+denseFree {
-		return nil, fmt.Errorf("shape %s of %s is too large for %d bytes of values and indices", shapeString(s.Dims),
+	if stored := len(p.values) + 8*len(indices); !densifies(p.n, p.size, stored) {
+		return p, fmt.Errorf("shape %s of %s is too large for %d bytes of values and indices", shapeString(s.Dims),
 			typeOf(s.Values), stored)
 	}
-	linear, err := linearIndices(s, indices, nnz, shape)
-	if err != nil {
-		return nil, err
+	if p.linear, err = linearIndices(s, indices, nnz, shape); err != nil {
+		return p, err
 	}
-	raw := make([]byte, n*size)
 	last := -1
-	for i, at := range linear {
+	for i, at := range p.linear {
 		if at <= last {
-			return nil, fmt.Errorf("index %d is %d after %d, indices must ascend", i, at, last)
+			return p, fmt.Errorf("index %d is %d after %d, indices must ascend", i, at, last)
 		}
-		if at >= n {
-			return nil, fmt.Errorf("index %d is %d, shape %s has %d elements", i, at, shapeString(s.Dims), n)
+		if at >= p.n {
+			return p, fmt.Errorf("index %d is %d, shape %s has %d elements", i, at, shapeString(s.Dims), p.n)
 		}
-		copy(raw[at*size:], values[i*size:(i+1)*size])
 		last = at
 	}
-	return &TensorProto{Name: s.Values.Name, DataType: proto.Int32(s.Values.GetDataType()), Dims: s.Dims, RawData: raw}, nil
+	return p, nil
+}
+
+// densifies reports whether a dense tensor of n elements is within bounds where that many bytes are stored.
+func densifies(n, size, stored int) bool {
+	return n <= math.MaxInt/size && n*size <= denseFactor*stored+denseFree
 }
 
 // linearIndices returns one index into the dense elements per value, negative or too large ones as they are.

@@ -1,6 +1,7 @@
 package onnxio
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -151,10 +152,31 @@ func Raw(t *TensorProto, ext External) ([]byte, error) {
 	if err != nil {
 		return nil, inTensor(t, err)
 	}
+	if len(t.RawData) > 0 {
+		raw = bytes.Clone(raw)
+	}
 	return raw, nil
 }
 
+// rawOf is Raw, but that it returns raw_data itself.
 func rawOf(t *TensorProto, ext External) ([]byte, error) {
+	return readRaw(t, ext, false)
+}
+
+// CheckData returns the error that Raw would, without reading the elements. Tensors of strings are checked too.
+func CheckData(t *TensorProto, ext External) error {
+	if t.GetDataType() == String {
+		_, _, err := Strings(t)
+		return err
+	}
+	if _, err := readRaw(t, ext, true); err != nil {
+		return inTensor(t, err)
+	}
+	return nil
+}
+
+// readRaw checks the number of bytes, and returns them unless only that is asked for.
+func readRaw(t *TensorProto, ext External, check bool) ([]byte, error) {
 	et, n, err := elements(t)
 	if err != nil {
 		return nil, err
@@ -173,6 +195,9 @@ func rawOf(t *TensorProto, ext External) ([]byte, error) {
 		if ext == nil {
 			return nil, errors.New("has external data, which is not available here")
 		}
+		if m, ok := ext.(*Model); ok && check {
+			return nil, m.checkExternal(t, want)
+		}
 		return ext.ReadExternal(t, want)
 	}
 	have, err := storedIn(t)
@@ -189,13 +214,16 @@ func rawOf(t *TensorProto, ext External) ([]byte, error) {
 			return nil, fmt.Errorf("raw_data has %d bytes, shape %s of %s needs %d", len(t.RawData), shapeString(t.Dims),
 				typeOf(t), want)
 		}
-		return append([]byte(nil), t.RawData...), nil
+		return t.RawData, nil
 	case have != et.field:
 		return nil, fmt.Errorf("has %s, %s needs %s or raw_data", dataFields[have], typeOf(t), dataFields[et.field])
 	}
 	if got, need := typedLen(t, have), want/et.unit; got != need {
 		return nil, fmt.Errorf("%s has %d entries, shape %s of %s needs %d", dataFields[have], got, shapeString(t.Dims),
 			typeOf(t), need)
+	}
+	if check {
+		return nil, nil
 	}
 	return typedRaw(t, et, want)
 }

@@ -54,13 +54,7 @@ func NewMasks(g *graph.Graph, state *engine.State, exclude []*regexp.Regexp) (*M
 	m := &Masks{}
 	weights := g.Weights()
 	for _, w := range weights {
-		l := Layer{Name: w.Value.Name, Shape: w.Value.Init.Shape, Out: -1, In: -1}
-		if out, in, ok := w.Axes(); ok {
-			l.Out, l.In = out, in
-		}
-		for _, n := range w.Nodes {
-			l.Nodes = append(l.Nodes, n.Title())
-		}
+		l := layerOf(w)
 		out := excluded(exclude, &l)
 		if out {
 			m.Excluded = append(m.Excluded, l.Name)
@@ -72,7 +66,7 @@ func NewMasks(g *graph.Graph, state *engine.State, exclude []*regexp.Regexp) (*M
 		l.Theta = append([]float32(nil), l.Z...)
 		for i, v := range l.Theta {
 			if math.IsNaN(float64(v)) {
-				return nil, fmt.Errorf("%s: initializer %q: element %d is NaN", g.Name, l.Name, i)
+				return nil, errNaN(g.Name, l.Name, i)
 			}
 		}
 		l.Mask = kernel.Floats(len(l.Z))
@@ -88,16 +82,36 @@ func NewMasks(g *graph.Graph, state *engine.State, exclude []*regexp.Regexp) (*M
 		m.total += len(l.Z)
 		m.Layers = append(m.Layers, l)
 	}
-	if m.total == 0 {
-		if len(weights) == 0 {
-			return nil, fmt.Errorf("%s: nothing to prune: no Conv, ConvTranspose, Gemm or MatMul has an initializer as weight", g.Name)
-		}
-		if len(m.Excluded) < len(weights) {
-			return nil, fmt.Errorf("%s: nothing to prune: all weights that --exclude leaves have no elements", g.Name)
-		}
-		return nil, fmt.Errorf("%s: nothing to prune: --exclude matches all %d weights (%s)\nhint: onnxprune inspect lists their names", g.Name, len(weights), some(m.Excluded))
+	return m, nothing(g.Name, m.total, len(weights), m.Excluded)
+}
+
+// layerOf describes a weight, without elements.
+func layerOf(w graph.Weight) Layer {
+	l := Layer{Name: w.Value.Name, Shape: w.Value.Init.Shape, Out: -1, In: -1}
+	if out, in, ok := w.Axes(); ok {
+		l.Out, l.In = out, in
 	}
-	return m, nil
+	for _, n := range w.Nodes {
+		l.Nodes = append(l.Nodes, n.Title())
+	}
+	return l
+}
+
+func errNaN(model, layer string, i int) error {
+	return fmt.Errorf("%s: initializer %q: element %d is NaN", model, layer, i)
+}
+
+// nothing says why no weight is left to prune, where total is 0.
+func nothing(model string, total, weights int, excluded []string) error {
+	switch {
+	case total > 0:
+		return nil
+	case weights == 0:
+		return fmt.Errorf("%s: nothing to prune: no Conv, ConvTranspose, Gemm or MatMul has an initializer as weight", model)
+	case len(excluded) < weights:
+		return fmt.Errorf("%s: nothing to prune: all weights that --exclude leaves have no elements", model)
+	}
+	return fmt.Errorf("%s: nothing to prune: --exclude matches all %d weights (%s)\nhint: onnxprune inspect lists their names", model, weights, some(excluded))
 }
 
 func excluded(exclude []*regexp.Regexp, l *Layer) bool {
@@ -144,9 +158,9 @@ func (m *Masks) CheckAxes(name string, s Structure) error {
 
 // Keep returns how many elements stay when a fraction ratio in [0,1) of all masked
 // ones is removed, rounded to the nearest.
-func (m *Masks) Keep(ratio float64) int {
-	return m.total - int(math.Round(ratio*float64(m.total)))
-}
+func (m *Masks) Keep(ratio float64) int { return keep(ratio, m.total) }
+
+func keep(ratio float64, total int) int { return total - int(math.Round(ratio*float64(total))) }
 
 // Zeros is the number of elements that the masks remove.
 func (m *Masks) Zeros() int {

@@ -14,7 +14,7 @@ const module = "github.com/onnxprune/onnxprune/"
 var mayImport = map[string][]string{
 	"internal/kernel": {"golang.org/x/sys/cpu", "golang.org/x/sys/unix"},
 	"op":              {"internal/kernel"},
-	"onnxio":          {"github.com/gogo/protobuf/proto"},
+	"onnxio":          {"github.com/gogo/protobuf/proto", "github.com/klauspost/compress/zstd"},
 	"graph":           {"onnxio", "op"},
 	"engine":          {"graph", "op", "internal/kernel"},
 	"data":            {"golang.org/x/sys/unix"},

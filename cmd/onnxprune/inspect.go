@@ -81,7 +81,11 @@ type unknownInfo struct {
 
 // Run implements the command.
 func (c *inspectCmd) Run(con *console) error {
-	g, err := load(c.Model)
+	read := outline
+	if c.Groups {
+		read = load
+	}
+	g, err := read(c.Model)
 	if err != nil {
 		return err
 	}
@@ -98,14 +102,17 @@ func (c *inspectCmd) Run(con *console) error {
 		}
 		return groups.print(con)
 	}
-	i := inspect(g, c.Dim)
+	i, err := inspect(g, c.Dim)
+	if err != nil {
+		return err
+	}
 	if c.JSON {
 		return report.WriteJSON(con.out, i)
 	}
 	return i.print(con, c.All)
 }
 
-func inspect(g *graph.Graph, dims map[string]int) *inspection {
+func inspect(g *graph.Graph, dims map[string]int) (*inspection, error) {
 	s := shapesOf(g, dims)
 	i := &inspection{Model: g.Name, IRVersion: g.File.Proto.GetIrVersion(), Assumed: s.assumed, Unknown: []unknownInfo{}}
 	for _, o := range g.File.Proto.OpsetImport {
@@ -124,10 +131,14 @@ func inspect(g *graph.Graph, dims map[string]int) *inspection {
 	nonzero := map[*graph.Value]int64{}
 	params, kept, prunable, prunableKept := int64(0), int64(0), int64(0), int64(0)
 	for _, v := range g.Initializers() {
-		if v.Init.F == nil {
+		if !v.Init.Type.IsFloat() {
 			continue
 		}
-		size, n := int64(v.Init.Size()), nonzeros(v)
+		n, err := nonzerosOf(g, v)
+		if err != nil {
+			return nil, err
+		}
+		size := int64(v.Init.Size())
 		nonzero[v] = n
 		params, kept = params+size, kept+n
 		if weights[v] {
@@ -154,7 +165,7 @@ func inspect(g *graph.Graph, dims map[string]int) *inspection {
 			if moves(n) {
 				break // counted where the result is used
 			}
-			if v := in.Source(true); v != nil && v.Init.F != nil && !seen[v] {
+			if v := in.Source(true); v != nil && v.Init.Type.IsFloat() && !seen[v] {
 				seen[v] = true
 				info.Params += int64(v.Init.Size())
 				info.Nonzero += nonzero[v]
@@ -183,7 +194,7 @@ func inspect(g *graph.Graph, dims map[string]int) *inspection {
 	}
 	i.Size = report.NewSize(params, kept, total)
 	i.Prunable = report.NewSize(prunable, prunableKept, weightMACs)
-	return i
+	return i, nil
 }
 
 // moves reports whether a node only hands its input on.

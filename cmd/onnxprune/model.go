@@ -55,6 +55,15 @@ func load(path string) (*graph.Graph, error) {
 	return graph.New(m, path)
 }
 
+// outline reads a model without the elements of large initializers.
+func outline(path string) (*graph.Graph, error) {
+	m, err := onnxio.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return graph.Outline(m, path)
+}
+
 // declared reports every name in dims that no input of g declares. The batch axis is
 // no such dimension.
 func declared(g *graph.Graph, dims map[string]int) error {
@@ -106,6 +115,23 @@ func nonzeros(v *graph.Value) int64 {
 		}
 	}
 	return n
+}
+
+// nonzerosOf is nonzeros for an initializer whose elements are in memory or only in the file.
+func nonzerosOf(g *graph.Graph, v *graph.Value) (int64, error) {
+	if v.Init.F != nil {
+		return nonzeros(v), nil
+	}
+	n, at := int64(0), 0
+	err := g.File.EachMagnitude(v.Name, func(keys []uint32) {
+		for i, key := range keys {
+			if key != 0 && (v.Mask == nil || v.Mask.Keep[at+i]) {
+				n++
+			}
+		}
+		at += len(keys)
+	})
+	return n, err
 }
 
 // sampleMACs is nil where a shape is not known.

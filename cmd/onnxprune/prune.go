@@ -149,7 +149,7 @@ func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) 
 	if err := prune.CheckRatio(c.ratio); err != nil {
 		return none, err
 	}
-	g, err := load(c.In)
+	g, streams, err := c.read()
 	if err != nil {
 		return none, err
 	}
@@ -186,6 +186,9 @@ func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) 
 	}
 	if c.structure.Grouped() {
 		return none, c.channels(con, g, s, pool, r)
+	}
+	if streams {
+		return c.stream(con, g, pool, r)
 	}
 	return c.weights(con, g, s, pool, r)
 }
@@ -256,16 +259,9 @@ func (c *pruneCmd) distinct(g *graph.Graph) error {
 // prune finds masks and values, and enters into r what it saw.
 func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.Pool, r *report.Run) (export.Result, error) {
 	r.Dense.Size = sizeOf(g, s.dims)
-	var exclude []*regexp.Regexp
-	var errs []error
-	for _, p := range c.Exclude {
-		exclude = append(exclude, p.Regexp)
-		if !excludes(g, p) {
-			errs = append(errs, fmt.Errorf("%s: --exclude %s matches no weight", g.Name, p))
-		}
-	}
-	if len(errs) > 0 {
-		return export.Result{}, errors.Join(append(errs, errors.New("hint: onnxprune inspect lists their names"))...)
+	exclude, err := c.excluded(g)
+	if err != nil {
+		return export.Result{}, err
 	}
 	if c.ratio == 0 && s.train == nil && s.val == nil && len(g.Weights()) == 0 {
 		return export.Result{}, nil
@@ -284,7 +280,7 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 		return export.Result{}, err
 	}
 	if masks.Keep(c.ratio) == 0 {
-		return export.Result{}, fmt.Errorf("%s: --ratio %v removes all %d weights, wants one that keeps some", g.Name, c.ratio, masks.Total())
+		return export.Result{}, c.allGone(g, masks.Total())
 	}
 	r.Excluded = masks.Excluded
 	var result export.Result
@@ -305,6 +301,35 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 		result.Masks = masks.Bools()
 	}
 	return result, nil
+}
+
+// excluded are the expressions of --exclude, each of which must match a weight.
+func (c *pruneCmd) excluded(g *graph.Graph) ([]*regexp.Regexp, error) {
+	var exclude []*regexp.Regexp
+	var errs []error
+	for _, p := range c.Exclude {
+		exclude = append(exclude, p.Regexp)
+		if !excludes(g, p) {
+			errs = append(errs, fmt.Errorf("%s: --exclude %s matches no weight", g.Name, p))
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(append(errs, errors.New("hint: onnxprune inspect lists their names"))...)
+	}
+	return exclude, nil
+}
+
+func (c *pruneCmd) allGone(g *graph.Graph, total int) error {
+	return fmt.Errorf("%s: --ratio %v removes all %d weights, wants one that keeps some", g.Name, c.ratio, total)
+}
+
+// introduce says what a run without training begins with.
+func (c *pruneCmd) introduce(con *console, tensors, elements int) {
+	how := "pruning"
+	if !c.ranks() {
+		how = "magnitude pruning"
+	}
+	fmt.Fprintf(con.err, "%s: %s without training, %d weight tensors with %s elements, ratio %g\n", c.Method, how, tensors, report.Count(int64(elements)), c.ratio)
 }
 
 // excludes reports whether p matches a weight of g, or a node that uses one.
@@ -336,11 +361,7 @@ func (c *pruneCmd) untrained(con *console, g *graph.Graph, state *engine.State, 
 	if r.Dense.Score, err = evaluate(); err != nil {
 		return err
 	}
-	how := "pruning"
-	if !c.ranks() {
-		how = "magnitude pruning"
-	}
-	fmt.Fprintf(con.err, "%s: %s without training, %d weight tensors with %s elements, ratio %g\n", c.Method, how, len(masks.Layers), report.Count(int64(masks.Total())), c.ratio)
+	c.introduce(con, len(masks.Layers), masks.Total())
 	if c.ratio > 0 {
 		saliency := &prune.Saliency{Graph: g, Masks: masks, Structure: c.structure, Ratio: c.ratio, Pool: pool, Seed: c.Seed, Dims: s.dims}
 		if err := saliency.Prune(c.method); err != nil {
@@ -387,6 +408,11 @@ func (c *pruneCmd) finish(r *report.Run, check export.Check, dims map[string]int
 		return err
 	}
 	r.Final.Size = sizeOf(g, dims)
+	return c.facts(r, check, g)
+}
+
+// facts enters what was checked in the written model g, which only patterns are looked for in.
+func (c *pruneCmd) facts(r *report.Run, check export.Check, g *graph.Graph) error {
 	how := "exactly zero in the written model"
 	if c.Masks == string(graph.AsNode) {
 		how = "multiplied by an exact zero in the written model"
