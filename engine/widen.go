@@ -13,7 +13,7 @@ import (
 // two, which costs more than some channels save. Where other operators read such
 // an activation, a call before them takes the additional channels away.
 func (c *compiler) widen() {
-	w := &widener{class: map[*value]*value{}, made: map[*value]bool{}, narrows: map[*value]int{}}
+	w := &widener{class: map[*value]*value{}, made: map[*value]bool{}, narrows: map[*value]int{}, weights: map[*value]int{}}
 	for _, i := range c.insts {
 		free, same, ok := wideInputs(i)
 		if ok {
@@ -33,10 +33,16 @@ func (c *compiler) widen() {
 				w.join(i.out[1], i.out[0])
 			}
 		}
+		params := 0
 		for k, v := range i.in {
 			if v != nil && !(ok && (slices.Contains(free, k) || slices.Contains(same, k))) {
 				w.narrows[v]++
+				params += v.t.Size()
 			}
+		}
+		if ok {
+			w.weights[i.in[0]] += params
+			w.weights[i.out[0]] += params
 		}
 	}
 	w.settle()
@@ -83,6 +89,7 @@ type widener struct {
 	class   map[*value]*value // to another of the same class, or none
 	made    map[*value]bool   // by an operator that can widen
 	narrows map[*value]int    // readers that cannot
+	weights map[*value]int    // elements of the parameters that have to be widened with it
 	wide    map[*value]int    // channels
 }
 
@@ -99,8 +106,9 @@ func (w *widener) join(a, b *value) {
 	}
 }
 
-// settle decides about every class. One call that narrows is allowed: its cost is
-// that of one pass over an activation.
+// settle decides about every class. One call that narrows is allowed, its cost is
+// that of one pass over an activation; parameters are copied at every run, and must
+// not be more than the activations.
 func (w *widener) settle() {
 	w.wide = map[*value]int{}
 	members := map[*value][]*value{}
@@ -119,15 +127,16 @@ func (w *widener) settle() {
 		if !slices.Contains(vs, r) {
 			vs = append(vs, r)
 		}
-		channels, narrows := op.WideChannels(r.t.Shape[1]), 0
+		channels, narrows, size := op.WideChannels(r.t.Shape[1]), 0, 0
 		ok := channels > r.t.Shape[1]
 		for _, v := range vs {
 			ok = ok && w.made[v] && v.t.Shape[1] == r.t.Shape[1]
+			size += v.t.Size() - w.weights[v]
 			if w.narrows[v] > 0 {
 				narrows++
 			}
 		}
-		if !ok || narrows > 1 {
+		if !ok || narrows > 1 || size < 0 {
 			continue
 		}
 		for _, v := range vs {

@@ -70,7 +70,7 @@ func testWidened(t *testing.T, name string, loss Loss) {
 	var losses []float64
 	for _, plain := range []bool{true, false} {
 		state := NewState(g)
-		p, err := Compile(g, state, Options{Batch: 32, Pool: pool, Loss: loss, NoFusion: plain})
+		p, err := Compile(g, state, Options{Batch: 128, Pool: pool, Loss: loss, NoFusion: plain})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ func testWidened(t *testing.T, name string, loss Loss) {
 			}
 			continue
 		}
-		target := &Target{Labels: make([]int64, 32)}
+		target := &Target{Labels: make([]int64, 128)}
 		for i := range target.Labels {
 			target.Labels[i] = int64(i % 4)
 		}
