@@ -23,7 +23,9 @@ var mayImport = map[string][]string{
 	"export":          {"engine", "graph", "onnxio", "op", "internal/kernel"},
 	"report":          {},
 	"sweep":           {"onnxio", "report"},
-	"cmd/onnxprune": {"onnxio", "graph", "op", "engine", "data", "checkpoint", "prune", "export", "report", "sweep", "internal/kernel",
+	"report/page": {"report", "sweep", "gonum.org/v1/plot", "gonum.org/v1/plot/font", "gonum.org/v1/plot/plotter", "gonum.org/v1/plot/text",
+		"gonum.org/v1/plot/vg", "gonum.org/v1/plot/vg/draw", "gonum.org/v1/plot/vg/vgsvg"},
+	"cmd/onnxprune": {"onnxio", "graph", "op", "engine", "data", "checkpoint", "prune", "export", "report", "report/page", "sweep", "internal/kernel",
 		"github.com/alecthomas/kong", "golang.org/x/term"},
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -228,7 +229,8 @@ func timeless(args []string) error {
 	return os.WriteFile(args[0], []byte(strings.Join(kept, "\n")), 0o666)
 }
 
-// unclocked takes all times out of a sweep's results: unclocked FILE, JSON or CSV.
+// unclocked takes all times out of a sweep's results: unclocked FILE, JSON,
+// CSV or HTML.
 func unclocked(args []string) error {
 	b, err := os.ReadFile(args[0])
 	if err != nil {
@@ -240,6 +242,11 @@ func unclocked(args []string) error {
 			lines[i] = line[:max(0, strings.LastIndexByte(line, ','))]
 		}
 		return os.WriteFile(args[0], []byte(strings.Join(lines, "\n")), 0o666)
+	}
+	if strings.HasSuffix(args[0], ".html") {
+		b = regexp.MustCompile(`(?s)<h3>Time</h3>.*?</figure>`).ReplaceAll(b, nil)
+		b = regexp.MustCompile(`<td>[0-9.]+</td>(<td>([0-9.]+ ×)?</td>)?</tr>`).ReplaceAll(b, nil)
+		return os.WriteFile(args[0], b, 0o666)
 	}
 	var v any
 	if err := json.Unmarshal(b, &v); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/onnxprune/onnxprune/onnxio"
 	"github.com/onnxprune/onnxprune/prune"
 	"github.com/onnxprune/onnxprune/report"
+	"github.com/onnxprune/onnxprune/report/page"
 	"github.com/onnxprune/onnxprune/sweep"
 )
 
@@ -210,7 +211,7 @@ func (c *sweepCmd) Run(con *console) error {
 	if err := results.WriteText(con.out); err != nil {
 		return err
 	}
-	fmt.Fprintf(con.out, "wrote results.csv and results.json to %s: %d of %d cells\n", c.Out, len(results.Cells), results.Planned)
+	fmt.Fprintf(con.out, "wrote results.csv, results.json and report.html to %s: %d of %d cells\n", c.Out, len(results.Cells), results.Planned)
 	return failed
 }
 
@@ -218,7 +219,8 @@ func (c *sweepCmd) Run(con *console) error {
 func (c *sweepCmd) write(r *sweep.Results) error {
 	return errors.Join(
 		onnxio.WriteFileAtomic(filepath.Join(c.Out, "results.csv"), r.WriteCSV),
-		onnxio.WriteFileAtomic(filepath.Join(c.Out, "results.json"), func(w io.Writer) error { return report.WriteJSON(w, r) }))
+		onnxio.WriteFileAtomic(filepath.Join(c.Out, "results.json"), func(w io.Writer) error { return report.WriteJSON(w, r) }),
+		onnxio.WriteFileAtomic(filepath.Join(c.Out, "report.html"), func(w io.Writer) error { return page.Sweep(w, r) }))
 }
 
 // about describes program, machine and data.
