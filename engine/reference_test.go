@@ -73,6 +73,14 @@ func slope(v []float64, k int, f func() float64) float64 {
 	return (up + down) / 2
 }
 
+func largest(v []float32) float64 {
+	top := 0.0
+	for _, x := range v {
+		top = math.Max(top, math.Abs(float64(x)))
+	}
+	return top
+}
+
 // judge is what testing.T and rapid.T have in common.
 type judge interface {
 	Helper()
@@ -152,16 +160,19 @@ func checkGraph(t judge, data []byte, batch, classes int, inputShapes ...[]int) 
 		if len(p.Trained()) == 0 {
 			t.Fatal("no trained initializer")
 		}
+		// The gradient of what a normalisation cancels (the only weight of a filter, say)
+		// is a difference of terms of the size of other gradients, and as exact as these.
+		all := 0.0
+		for _, name := range p.Trained() {
+			all = math.Max(all, largest(p.Grad(name).F))
+		}
 		for _, name := range p.Trained() {
 			v := ref.Params[name].V
 			grad := p.Grad(name).F
-			scale := 0.0
-			for _, x := range grad {
-				scale = math.Max(scale, math.Abs(float64(x)))
-			}
+			scale := largest(grad)
 			for _, k := range rng.Perm(len(v))[:min(len(v), 3)] {
 				num := slope(v, k, func() float64 { return crossEntropy(output(t, ref, inputs), labels) })
-				if d := math.Abs(num - float64(grad[k])); !(d <= 2e-3*math.Max(math.Abs(num), scale)+1e-6) {
+				if d := math.Abs(num - float64(grad[k])); !(d <= 2e-3*math.Max(math.Abs(num), scale)+1e-5*all+1e-6) {
 					t.Errorf("no fusion %v: gradient of %s[%d] is %v, finite difference %v", plain, name, k, grad[k], num)
 				}
 			}
@@ -307,7 +318,10 @@ func TestRandomGraphs(t *testing.T) {
 				g = b.Node("Conv", name+".fc", []string{g, b.Weight(name+".w", 0.7, c, c, 1, 1), b.Weight(name+".b", 0.5, c)})
 				x = b.Node("Mul", name+".mul", []string{x, b.Node("Sigmoid", name+".sig", []string{g})})
 			case "pool":
-				if h < 2 || w < 2 {
+				// A normalisation over the two values of 1×1 images gives ±1 whatever they
+				// are. Its gradient is what epsilon leaves, a difference of terms a
+				// thousand times as large, and not to be had in float32.
+				if h < 3 || w < 3 {
 					continue
 				}
 				kind := rapid.SampledFrom([]string{"MaxPool", "AveragePool"}).Draw(r, name+" kind")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/onnxprune/onnxprune/engine"
 	"github.com/onnxprune/onnxprune/internal/kernel"
+	"github.com/onnxprune/onnxprune/internal/onnxtest"
 	"github.com/onnxprune/onnxprune/onnxio"
 )
 
@@ -109,5 +110,28 @@ func TestAmplifiedRounding(t *testing.T) {
 	}
 	if _, err = v.prove(nil); err == nil || !strings.Contains(err.Error(), `first at node "/layer2/conv1/Conv" (Conv)`) {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestProofOfLogarithms: inputs are drawn so that what is compared are numbers. Where no
+// inputs make it so, the proof says how many are none.
+func TestProofOfLogarithms(t *testing.T) {
+	for _, last := range []string{"Identity", "Neg"} {
+		b := onnxtest.New(13, 1)
+		x := b.Node("Log", "log", []string{b.Input("x", -1, 3, 4, 4)})
+		x = b.Node("Conv", "a", []string{x, b.Weight("a.w", 1, 6, 3, 1, 1)})
+		x = b.Node("Conv", "c", []string{x, b.Weight("c.w", 1, 2, 6, 1, 1)})
+		x = b.Node("Abs", "abs", []string{x})
+		b.Output(b.Node("Sqrt", "root", []string{b.Node(last, "last", []string{x})}), -1, 2, 4, 4)
+		path := filepath.Join(t.TempDir(), "log.onnx")
+		if err := os.WriteFile(path, b.Bytes(t), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		g := open(t, path)
+		proof, err := WriteRemoval(g, second(t, g), filepath.Join(t.TempDir(), "out.onnx"))
+		want := map[string]int{"Identity": 0, "Neg": 2 * 2 * 16}[last]
+		if err != nil || !proof.Ran || proof.NotFinite != want {
+			t.Errorf("%s: %+v %v, want %d values that are no numbers", last, proof, err, want)
+		}
 	}
 }

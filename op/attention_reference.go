@@ -65,7 +65,6 @@ func refAttention(n Node, in []*Array) []*Array {
 		g := i[1] / (h / k.Shape[1])
 		w := make([]float64, keys)
 		masked := true
-		sum := 0.0
 		for j := range w {
 			for e := range q.Shape[3] {
 				w[j] += scale * q.V[q.At(i[0], i[1], i[2], e)] * k.V[k.At(i[0], g, j, e)]
@@ -105,10 +104,10 @@ func refAttention(n Node, in []*Array) []*Array {
 			if mode := r.Int("qk_matmul_output_mode", 0); mode < 3 {
 				scores.V[scores.At(i[0], i[1], i[2], j)] = stages[mode]
 			}
-			sum += math.Exp(w[j])
 		}
+		total := refLogSumExp(w)
 		for j := range w {
-			p := math.Exp(w[j]) / sum
+			p := math.Exp(w[j] - total)
 			if masked {
 				p = 0
 			}

@@ -11,13 +11,7 @@ import (
 // https://onnx.ai/onnx/operators/onnx__ReduceLogSumExp.html
 func init() {
 	registerReduce("ReduceLogSumExp", reduceFunc{
-		ref: func(v []float64) float64 {
-			s := 0.0
-			for _, x := range v {
-				s += math.Exp(x)
-			}
-			return math.Log(s)
-		},
+		ref:     refLogSumExp,
 		forward: logSumExp,
 		grad: func(d []float32, x *vectors, n int) {
 			kernel.Sub(d, x[1], x[2])
@@ -29,6 +23,22 @@ func init() {
 		Case{Name: "large", In: []Arg{RandIn(-300, 300, 5, 9)}},
 		Case{Name: "infinite", In: []Arg{Const(Floats([]float32{minusInf, minusInf, 0, minusInf}, 2, 2))}, Opset: 11, Attrs: Attrs{"axes": IntsAttr(1)}},
 	)
+}
+
+// refLogSumExp is m + ln Σ e^(x-m), where m is the maximum if finite.
+func refLogSumExp(v []float64) float64 {
+	m := math.Inf(-1)
+	for _, x := range v {
+		m = math.Max(m, x)
+	}
+	if math.IsInf(m, 0) {
+		m = 0
+	}
+	s := 0.0
+	for _, x := range v {
+		s += math.Exp(x - m)
+	}
+	return m + math.Log(s)
 }
 
 // logSumExp writes y = m + ln Σ e^(x-m), where m is the maximum if finite.

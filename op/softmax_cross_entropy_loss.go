@@ -2,7 +2,6 @@ package op
 
 import (
 	"fmt"
-	"math"
 )
 
 // SoftmaxCrossEntropyLoss: −w[t]·v[n,t,…] for every label t, reduced, where v is the
@@ -28,13 +27,13 @@ func init() {
 			x := in[0]
 			v := NewArray(x.Shape...)
 			Each(x.Shape, func(i []int) {
-				sum := 0.0
 				at := append([]int{}, i...)
-				for k := range x.Shape[1] {
+				classes := make([]float64, x.Shape[1])
+				for k := range classes {
 					at[1] = k
-					sum += math.Exp(x.V[x.At(at...)])
+					classes[k] = x.V[x.At(at...)]
 				}
-				v.V[v.At(i...)] = x.V[x.At(i...)] - math.Log(sum)
+				v.V[v.At(i...)] = x.V[x.At(i...)] - refLogSumExp(classes)
 			})
 			return []*Array{refClassLoss(n, in, v), v}[:n.Outputs]
 		},

@@ -11,7 +11,7 @@ import (
 func init() {
 	registerUnary("Softplus", 1, func(*reader) elementFunc {
 		return elementFunc{
-			ref: func(x float64) float64 { return math.Log(1 + math.Exp(x)) },
+			ref: func(x float64) float64 { return math.Max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) },
 			fwd: each(softplus),
 			grad: func(dx, dy, x, y []float32) {
 				kernel.Sigmoid(dx, x)

@@ -255,6 +255,9 @@ func proven(p export.Proof) string {
 	if p.Precision == "float64" {
 		text += fmt.Sprintf(" (in float32, whose rounding this model amplifies, by %.2g)", p.MaxRelFloat32)
 	}
+	if p.NotFinite > 0 {
+		text += fmt.Sprintf("; %s of theirs are infinite or no number in both", plural(p.NotFinite, "value"))
+	}
 	if len(p.Until) > 0 {
 		text += "; these cannot be run, and nothing behind them was removed"
 	}
