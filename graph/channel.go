@@ -106,12 +106,12 @@ func (c *channels) node(n *Node, stay string) appliedRule {
 	case stay != "":
 		why = &reason{n, stay}
 	case n.Subgraphs:
-		why = &reason{n, "has a subgraph"}
+		why = &reason{n, "is control flow, whose inside is not followed"}
 	case o == nil:
 		if err := c.s.failed[n]; err != nil {
 			why = &reason{n, "cannot be understood: " + err.Error()}
 		} else if n.Def != nil {
-			why = &reason{n, "its shapes are not known"}
+			why = &reason{n, "has shapes that are not known"}
 		}
 	default:
 		if _, ok := o.(op.ShapeReader); ok || c.shapeArithmetic(n) {

@@ -64,6 +64,9 @@ type Run struct {
 	// that make up, without training, for what the removed ones contributed.
 	Groups    []Group  `json:"groups,omitempty"`
 	Corrected []string `json:"corrected,omitempty"`
+	// Frozen are the axes of weights that keep channels whatever the settings, with the
+	// reason, where channels are removed.
+	Frozen []Frozen `json:"frozen,omitempty"`
 	// Excluded are prunable weights that the settings left out.
 	Excluded []string `json:"excluded,omitempty"`
 	Facts    []Fact   `json:"facts"`
@@ -215,6 +218,19 @@ type Group struct {
 	NewWidth int `json:"new_width"`
 	// Kept says why a group stays whole.
 	Kept string `json:"kept,omitempty"`
+}
+
+// Frozen is an axis of a tensor of which nothing, or not everything, can go.
+type Frozen struct {
+	Tensor string `json:"tensor"`
+	// Axis is −1 where the whole tensor stays.
+	Axis int `json:"axis"`
+	// Positions is how many of the axis are frozen, of Length.
+	Positions int `json:"positions"`
+	Length    int `json:"length"`
+	// Node is where that was found.
+	Node   string `json:"node,omitempty"`
+	Reason string `json:"reason"`
 }
 
 // Fact is something that was checked on the written bytes.

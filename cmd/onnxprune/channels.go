@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/onnxprune/onnxprune/engine"
 	"github.com/onnxprune/onnxprune/export"
@@ -47,6 +46,8 @@ func (c *pruneCmd) channels(con *console, g *graph.Graph, s *sources, pool *kern
 		}
 	}
 	state := engine.NewState(trained)
+	r.Frozen = frozen(groups)
+	sayFrozen(con, groups)
 	units, err := prune.NewUnits(trained, own, state, c.structure, c.limits(c.Exclude))
 	if err != nil {
 		return err
@@ -234,14 +235,6 @@ func weightsOf(g *graph.Graph, dims map[string]int) ([]report.Layer, error) {
 	return out, nil
 }
 
-// list names the first three.
-func list(names []string) string {
-	if len(names) > 3 {
-		return strings.Join(names[:3], ", ") + fmt.Sprintf(" and %d more", len(names)-3)
-	}
-	return strings.Join(names, ", ")
-}
-
 // proven says how it was shown that the pruned model computes what the masked one does.
 func proven(p export.Proof) string {
 	text := fmt.Sprintf("on %s the outputs of the pruned and of the masked model", plural(p.Samples, "sample"))
@@ -251,7 +244,11 @@ func proven(p export.Proof) string {
 	if p.Precision == "float64" {
 		text += ", computed in float64,"
 	}
-	text += fmt.Sprintf(" differ by at most %.2g of their largest value", p.MaxRel)
+	if p.MaxRel == 0 {
+		text += " are the same to the bit"
+	} else {
+		text += fmt.Sprintf(" differ by at most %.2g of their largest value", p.MaxRel)
+	}
 	if p.Precision == "float64" {
 		text += fmt.Sprintf(" (in float32, whose rounding this model amplifies, by %.2g)", p.MaxRelFloat32)
 	}
@@ -259,7 +256,7 @@ func proven(p export.Proof) string {
 		text += fmt.Sprintf("; %s of theirs are infinite or no number in both", plural(p.NotFinite, "value"))
 	}
 	if len(p.Until) > 0 {
-		text += "; these cannot be run, and nothing behind them was removed"
+		text += "; what cannot be run begins there, and nothing of it was removed"
 	}
 	return text
 }

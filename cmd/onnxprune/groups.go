@@ -11,11 +11,11 @@ import (
 type channelGroups struct {
 	Model string `json:"model"`
 	// Assumed are sizes taken for dimensions that the file leaves open.
-	Assumed map[string]int `json:"assumed_sizes,omitempty"`
-	Params  int64          `json:"params"`
-	MACs    int64          `json:"macs"`
-	Groups  []groupInfo    `json:"groups"`
-	Frozen  []frozenInfo   `json:"frozen"`
+	Assumed map[string]int  `json:"assumed_sizes,omitempty"`
+	Params  int64           `json:"params"`
+	MACs    int64           `json:"macs"`
+	Groups  []groupInfo     `json:"groups"`
+	Frozen  []report.Frozen `json:"frozen"`
 }
 
 type groupInfo struct {
@@ -41,16 +41,6 @@ type memberInfo struct {
 	Role string `json:"role"`
 }
 
-type frozenInfo struct {
-	Tensor string `json:"tensor"`
-	// Axis is −1 where the whole tensor stays.
-	Axis      int    `json:"axis"`
-	Positions int    `json:"positions"`
-	Length    int    `json:"length"`
-	Node      string `json:"node,omitempty"`
-	Reason    string `json:"reason"`
-}
-
 // groupsOf lists the channel groups of a model.
 func groupsOf(g *graph.Graph, dims map[string]int) (*channelGroups, error) {
 	gs, err := g.Groups(dims)
@@ -58,7 +48,7 @@ func groupsOf(g *graph.Graph, dims map[string]int) (*channelGroups, error) {
 		return nil, err
 	}
 	r := gs.NewRemoval()
-	c := &channelGroups{Model: g.Name, Params: r.Params(), MACs: r.MACs(), Groups: []groupInfo{}, Frozen: []frozenInfo{}, Assumed: assumedSizes(g, gs, dims)}
+	c := &channelGroups{Model: g.Name, Params: r.Params(), MACs: r.MACs(), Groups: []groupInfo{}, Frozen: frozen(gs), Assumed: assumedSizes(g, gs, dims)}
 	for k := range gs.Groups {
 		gr := &gs.Groups[k]
 		info := groupInfo{Name: gr.Name, Units: gr.Width}
@@ -83,13 +73,6 @@ func groupsOf(g *graph.Graph, dims map[string]int) (*channelGroups, error) {
 			info.Members = append(info.Members, memberInfo{Tensor: m.Value.Name, Shape: m.Shape(), Axis: m.Axis, Slices: len(m.Index[0]), Role: role})
 		}
 		c.Groups = append(c.Groups, info)
-	}
-	for _, f := range gs.Frozen {
-		info := frozenInfo{Tensor: f.Value.Name, Axis: f.Axis, Positions: f.Positions, Length: f.Length, Reason: f.Reason}
-		if f.Node != nil {
-			info.Node = f.Node.Title() + " (" + f.Node.Operator() + ")"
-		}
-		c.Frozen = append(c.Frozen, info)
 	}
 	return c, nil
 }

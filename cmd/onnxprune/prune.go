@@ -218,6 +218,7 @@ func (c *pruneCmd) release() {
 
 // weights removes single weights, patterns or blocks, and writes the result.
 func (c *pruneCmd) weights(con *console, g *graph.Graph, s *sources, pool *kernel.Pool, r *report.Run) (export.Check, error) {
+	sayInside(con, g)
 	result, err := c.prune(con, g, s, pool, r)
 	if err != nil {
 		return export.Check{}, err

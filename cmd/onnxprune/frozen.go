@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/report"
+)
+
+// frozen lists what no removal of channels touches.
+func frozen(gs *graph.Groups) []report.Frozen {
+	all := []report.Frozen{}
+	for _, f := range gs.Frozen {
+		x := report.Frozen{Tensor: f.Value.Name, Axis: f.Axis, Positions: f.Positions, Length: f.Length, Reason: f.Reason}
+		if f.Node != nil {
+			x.Node = f.Node.Title() + " (" + f.Node.Operator() + ")"
+		}
+		all = append(all, x)
+	}
+	return all
+}
+
+// sayFrozen prints, for every node that is not understood (control flow, operators that
+// are not known, and what lies behind them), which tensors keep all their channels.
+func sayFrozen(con *console, gs *graph.Groups) {
+	var nodes []*graph.Node
+	reason, tensors := map[*graph.Node]string{}, map[*graph.Node][]string{}
+	for _, f := range gs.Frozen {
+		if n := f.Node; n != nil && gs.Shapes.Ops[n.Index] == nil {
+			if tensors[n] == nil {
+				nodes = append(nodes, n)
+			}
+			reason[n], tensors[n] = f.Reason, append(tensors[n], f.Value.Name)
+		}
+	}
+	for _, n := range nodes {
+		fmt.Fprintf(con.err, "frozen: %s %s: %s\n", n, reason[n], list(tensors[n]))
+	}
+}
+
+// sayInside prints what control flow reads inside, which no mask is put on.
+func sayInside(con *console, g *graph.Graph) {
+	var nodes []*graph.Node
+	tensors, params := map[*graph.Node][]string{}, map[*graph.Node]int64{}
+	for _, v := range g.Initializers() {
+		if v.Init.F == nil {
+			continue
+		}
+		for _, u := range v.Uses {
+			if u.Input >= 0 || slices.Contains(tensors[u.Node], v.Name) {
+				continue
+			}
+			if tensors[u.Node] == nil {
+				nodes = append(nodes, u.Node)
+			}
+			tensors[u.Node] = append(tensors[u.Node], v.Name)
+			params[u.Node] += int64(v.Init.Size())
+		}
+	}
+	for _, n := range nodes {
+		fmt.Fprintf(con.err, "frozen: %s is control flow; what it reads inside stays as it is, %s parameters: %s\n", n, report.Count(params[n]), list(tensors[n]))
+	}
+}
+
+// list names the first three.
+func list(names []string) string {
+	if len(names) > 3 {
+		return strings.Join(names[:3], ", ") + fmt.Sprintf(" and %d more", len(names)-3)
+	}
+	return strings.Join(names, ", ")
+}
