@@ -45,7 +45,7 @@ func sayInside(con *console, g *graph.Graph) {
 	var nodes []*graph.Node
 	tensors, params := map[*graph.Node][]string{}, map[*graph.Node]int64{}
 	for _, v := range g.Initializers() {
-		if v.Init.F == nil {
+		if !v.Init.Type.IsFloat() {
 			continue
 		}
 		for _, u := range v.Uses {

@@ -187,6 +187,7 @@ func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) 
 	if c.structure.Grouped() {
 		return none, c.channels(con, g, s, pool, r)
 	}
+	sayInside(con, g)
 	if streams {
 		return c.stream(con, g, pool, r)
 	}
@@ -218,7 +219,6 @@ func (c *pruneCmd) release() {
 
 // weights removes single weights, patterns or blocks, and writes the result.
 func (c *pruneCmd) weights(con *console, g *graph.Graph, s *sources, pool *kernel.Pool, r *report.Run) (export.Check, error) {
-	sayInside(con, g)
 	result, err := c.prune(con, g, s, pool, r)
 	if err != nil {
 		return export.Check{}, err
