@@ -9,24 +9,34 @@ import (
 // Bi-level Optimization", algorithm 1). Every iteration makes
 //
 //	lower: θ ← θ − α·(m⊙g + λθ)                 on a batch, mask fixed
-//	upper: s ← s − β·(θ⊙g − (1/γ)·m⊙g⊙g)        on another batch
-//	       m ← 1 at the k largest s, else 0
+//	upper: u ← u − β·(θ⊙g − (1/γ)·m⊙g⊙g)        on another batch
+//	       m ← 1 at the k largest s = |θ| + u, else 0
 //
 // (N:M and blocks: at the N largest of every M, in the best blocks)
 // with g = ∇_z ℓ(z) at z = m⊙θ, SGD with momentum in both, and both rates on a
-// cosine to 0: two forward and backward passes. Scores start at |θ|, so that the
-// first mask is that of magnitude pruning, and are ordered by value: a score
-// below zero is an element that the loss wants gone. Masked weights are not
-// updated and hold no momentum.
+// cosine to 0: two forward and backward passes. u starts at 0, so that the first mask is
+// that of magnitude pruning, and scores are ordered by value: one below zero is an
+// element that the loss wants gone. Masked weights are not updated and hold no momentum.
 //
-// Frozen weights (hydra) make no lower step, and γ is ∞.
+// Three things go beyond the paper. The score has the present |θ| in it, which the lower
+// steps move, and not the one at the beginning. With Config.BothBatches the gradient of
+// the upper batch also makes a lower step, after the score's, with the same α. And k falls over
+// the first part of the run, Config.Ramp: of all weights the fraction
+//
+//	R − (R − R₀)·(1 − x)³,  x from 0 to 1,  R₀ = min(R, ½)
+//
+// is gone (Zhu and Gupta, 2017, "To prune, or not to prune"). N:M has its own k from the
+// first step on.
+//
+// Frozen weights (hydra) make no lower step, γ is ∞, and k does not change.
 type BiP struct {
-	t       *Trainer
-	scores  [][]float32
-	momenta [][]float32
-	to      projection
-	before  [][]float32
-	frozen  bool
+	t *Trainer
+	// shifts are u, scores s as they were at the last projection.
+	shifts, scores [][]float32
+	momenta        [][]float32
+	to             projection
+	before         [][]float32
+	frozen         bool
 }
 
 func init() {
@@ -37,17 +47,47 @@ func init() {
 func NewBiP(t *Trainer) *BiP {
 	b := &BiP{t: t, to: t.Masks.projection(t.Config.Structure, t.Config.Ratio, t.Pool, value)}
 	for _, l := range t.Masks.Layers {
-		s := kernel.Floats(len(l.Theta))
-		for i, v := range l.Theta {
-			s[i] = max(v, -v)
-		}
-		b.scores = append(b.scores, s)
+		b.scores = append(b.scores, kernel.Floats(len(l.Theta)))
+		b.shifts = append(b.shifts, kernel.Floats(len(l.Theta)))
 		b.momenta = append(b.momenta, kernel.Floats(len(l.Theta)))
 		b.before = append(b.before, kernel.Floats(len(l.Theta)))
 	}
+	b.score()
 	b.project()
 	return b
 }
+
+// score brings scores up to date with weights and shifts.
+func (b *BiP) score() {
+	for i, l := range b.t.Masks.Layers {
+		b.t.chunks(len(l.Theta), func(lo, hi int) { b.scoreChunk(i, lo, hi) })
+	}
+}
+
+func (b *BiP) scoreChunk(layer, lo, hi int) {
+	theta, u := b.t.Masks.Layers[layer].Theta[lo:hi], b.shifts[layer][lo:hi]
+	for k, v := range theta {
+		b.scores[layer][lo+k] = max(v, -v) + u[k]
+	}
+}
+
+// ratio is the fraction that the upper step with that number, from 0, removes.
+func (b *BiP) ratio(step int) float64 {
+	t := b.t
+	r := t.Config.Ratio
+	x := 1.0
+	if length := t.Config.Ramp * float64(t.steps*t.Config.Epochs); length > 0 {
+		x = min(1, float64(step+1)/length)
+	}
+	first := min(r, rampStart)
+	if x == 1 || first == r || b.frozen || !t.Config.Structure.Ramps() {
+		return r
+	}
+	return r - (r-first)*(1-x)*(1-x)*(1-x)
+}
+
+// rampStart is the largest fraction that goes at once where k falls.
+const rampStart = 0.5
 
 // project moves the mask to the largest scores that the structure allows.
 func (b *BiP) project() {
@@ -64,6 +104,8 @@ func (b *BiP) Run() error {
 	if err := t.epochEnd(0, 0, 0); err != nil {
 		return err
 	}
+	b.to.aim(t.Masks.Keep(b.ratio(-1)))
+	b.project()
 	for epoch := 1; epoch <= t.Config.Epochs; epoch++ {
 		for i, l := range t.Masks.Layers {
 			copy(b.before[i], l.Mask)
@@ -76,6 +118,9 @@ func (b *BiP) Run() error {
 		if err != nil {
 			return err
 		}
+		if t.rising = b.ratio(t.step - 1); t.rising == t.Config.Ratio {
+			t.rising = 0
+		}
 		if err := t.epochEnd(epoch, mean, b.changed()); err != nil {
 			return err
 		}
@@ -86,7 +131,7 @@ func (b *BiP) Run() error {
 // visit lists the variables beside those of the trainer.
 func (b *BiP) visit(s *slots) {
 	for i, l := range b.t.Masks.Layers {
-		s.floats(named("score", l.Name), b.scores[i])
+		s.floats(named("score", l.Name), b.shifts[i])
 		s.floats(named("momentum", l.Name), b.momenta[i])
 		s.mask(named("before", l.Name), b.before[i])
 	}
@@ -109,11 +154,16 @@ func (b *BiP) upper(batch *data.Batch) (float64, error) {
 		if grad == nil {
 			continue
 		}
-		g, s, mom := grad.F, b.scores[i], b.momenta[i]
-		t.chunks(len(s), func(lo, hi int) {
-			kernel.BiPScore(s[lo:hi], mom[lo:hi], l.Theta[lo:hi], g[lo:hi], l.Mask[lo:hi], lr, float32(t.Config.Momentum), gammaInv)
+		g, u, mom := grad.F, b.shifts[i], b.momenta[i]
+		t.chunks(len(u), func(lo, hi int) {
+			kernel.BiPScore(u[lo:hi], mom[lo:hi], l.Theta[lo:hi], g[lo:hi], l.Mask[lo:hi], lr, float32(t.Config.Momentum), gammaInv)
 		})
 	}
+	if t.Config.BothBatches && !b.frozen {
+		t.descend()
+	}
+	b.score()
+	b.to.aim(t.Masks.Keep(b.ratio(t.step)))
 	b.project()
 	return loss, nil
 }

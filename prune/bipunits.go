@@ -111,6 +111,9 @@ func (b *UnitBiP) upper(batch *data.Batch) (float64, error) {
 			s[i] -= lr * mom[i]
 		}
 	}
+	if t.Config.BothBatches && !b.frozen {
+		t.descend()
+	}
 	return loss, b.project()
 }
 

@@ -73,6 +73,7 @@ type epochRecord struct {
 	Epoch     int          `json:"epoch"`
 	TrainLoss exact        `json:"train_loss"`
 	Changed   exact        `json:"changed"`
+	Ratio     exact        `json:"ratio"`
 	Val       *scoreRecord `json:"val"`
 }
 
@@ -362,9 +363,9 @@ func (j *Journal) interrupted(e Epoch) error {
 func (j *Journal) ended(e Epoch) { j.at.Epochs = append(j.at.Epochs, e.record()) }
 
 func (e Epoch) record() epochRecord {
-	return epochRecord{e.Epoch, exact(e.TrainLoss), exact(e.Changed), e.Val.record()}
+	return epochRecord{e.Epoch, exact(e.TrainLoss), exact(e.Changed), exact(e.Ratio), e.Val.record()}
 }
 
 func (r epochRecord) epoch() Epoch {
-	return Epoch{Epoch: r.Epoch, TrainLoss: float64(r.TrainLoss), Changed: float64(r.Changed), Val: r.Val.score()}
+	return Epoch{Epoch: r.Epoch, TrainLoss: float64(r.TrainLoss), Changed: float64(r.Changed), Ratio: float64(r.Ratio), Val: r.Val.score()}
 }

@@ -8,6 +8,8 @@ import (
 // for scores, of which the largest stay. Of equal scores those that come first stay.
 type projection interface {
 	project(scores, masks [][]float32)
+	// aim sets how many elements stay from now on; N:M has its own number.
+	aim(keep int)
 }
 
 // projection returns that of a structure which removes the fraction ratio of the
@@ -30,6 +32,8 @@ type topK struct {
 
 func (t *topK) project(scores, masks [][]float32) { t.selector.Select(scores, masks, t.keep) }
 
+func (t *topK) aim(keep int) { t.keep = keep }
+
 // pattern keeps n of every m neighbours along the input axis of a weight, per tap. The
 // last group of an axis that m does not divide counts as filled up with zeros: it keeps
 // up to n.
@@ -43,6 +47,8 @@ type pattern struct {
 func newPattern(ms *Masks, n, m int, pool *kernel.Pool, order order) *pattern {
 	return &pattern{n: n, m: m, layers: ms.Layers, pool: pool, order: order}
 }
+
+func (p *pattern) aim(int) {}
 
 func (p *pattern) project(scores, masks [][]float32) {
 	for i := range p.layers {
@@ -116,6 +122,8 @@ type blocks struct {
 	marks         []float32
 	selector      *Selector
 }
+
+func (b *blocks) aim(keep int) { b.keep = keep }
 
 func newBlocks(ms *Masks, rows, columns, keep int, pool *kernel.Pool, order order) *blocks {
 	b := &blocks{rows: rows, columns: columns, keep: keep, layers: ms.Layers, pool: pool, order: order}

@@ -105,3 +105,6 @@ func (s Structure) Slack() int {
 	}
 	return 0
 }
+
+// Ramps reports whether bi-level pruning comes to its ratio step by step.
+func (s Structure) Ramps() bool { return s.Kind == KindWeight || s.Kind == KindBlock }

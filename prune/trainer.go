@@ -34,9 +34,12 @@ type Config struct {
 	Gamma float64
 	// WeightDecay is added to the gradient as WeightDecay·θ.
 	WeightDecay float64
-	// BothBatches makes a lower step also on the second batch of an iteration once no mask
-	// needs it: an epoch then has the two passes that one of bi-level pruning has.
+	// BothBatches makes a lower step also on the second batch of an iteration of bi-level
+	// pruning, in masked epochs and after a cut.
 	BothBatches bool
+	// Ramp is the fraction of a run in which bi-level pruning of weights and blocks comes to
+	// Ratio, in [0,1]; see [BiP].
+	Ramp float64
 	// Momentum of weights and of scores.
 	Momentum float64
 	Seed     uint64
@@ -69,6 +72,9 @@ type Epoch struct {
 	Val *Score `json:"val,omitempty"`
 	// Changed is the fraction of mask elements that differ from the epoch before.
 	Changed float64 `json:"mask_changed"`
+	// Ratio is the fraction removed so far, of an epoch that ends before it is the one asked
+	// for; else 0. Such an epoch is not the best.
+	Ratio float64 `json:"ratio,omitempty"`
 }
 
 // Progress receives what a run does; any field may be nil.
@@ -107,7 +113,8 @@ type Trainer struct {
 	steps   int // per epoch
 	best    *kept
 	mixed   []float32
-	batches int // forward and backward
+	batches int     // forward and backward
+	rising  float64 // see Epoch.Ratio
 	born    time.Time
 	release func()
 	History []Epoch
@@ -206,7 +213,7 @@ func (t *Trainer) chunks(n int, f func(lo, hi int)) {
 // epochEnd evaluates and remembers the best state.
 func (t *Trainer) epochEnd(epoch int, loss, changed float64) error {
 	epoch += t.Config.Before
-	e, done, err := t.Journal.ending(Epoch{Epoch: epoch, TrainLoss: loss, Changed: changed})
+	e, done, err := t.Journal.ending(Epoch{Epoch: epoch, TrainLoss: loss, Changed: changed, Ratio: t.rising})
 	if err != nil {
 		return err
 	}
@@ -226,7 +233,7 @@ func (t *Trainer) epochEnd(epoch int, loss, changed float64) error {
 	}
 	t.History = append(t.History, e)
 	t.Journal.ended(e)
-	if t.best == nil || t.Val == nil || e.Val.better(t.best.score) {
+	if t.best == nil || e.Ratio == 0 && (t.Val == nil || e.Val.better(t.best.score)) {
 		t.keep(epoch, e.Val)
 	}
 	if t.Progress.Epoch != nil {

@@ -117,6 +117,8 @@ type Settings struct {
 	KeepShapes    bool    `json:"keep_shapes,omitempty"`
 	MaskedEpochs  int     `json:"masked_epochs,omitempty"`
 	BothBatches   bool    `json:"both_batches,omitempty"`
+	// Ramp is the part of the run in which the ratio rises.
+	Ramp float64 `json:"ramp,omitempty"`
 }
 
 // Ratio is the fraction of the masked weights that is removed; where channels are, that
@@ -182,7 +184,9 @@ type Epoch struct {
 	TrainLoss *Number `json:"train_loss,omitempty"`
 	// MaskChanged is the fraction of mask elements that moved.
 	MaskChanged float64 `json:"mask_changed"`
-	Val         *Score  `json:"val,omitempty"`
+	// Ratio is the fraction removed so far, while it still rises.
+	Ratio float64 `json:"ratio,omitempty"`
+	Val   *Score  `json:"val,omitempty"`
 }
 
 // Divergence is where the loss was lost, and the learning rates from there on.

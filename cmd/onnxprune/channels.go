@@ -130,7 +130,7 @@ func (c *pruneCmd) rankChannels(con *console, g *graph.Graph, state *engine.Stat
 func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *engine.State, units *prune.Units, goal prune.Goal, importance prune.Importance, s *sources, pool *kernel.Pool, r *report.Run) (*selection, error) {
 	p := &prune.Structured{Graph: trained, State: state, Units: units, Goal: goal, Importance: importance, Train: s.train, Val: s.val, Pool: pool,
 		Config: c.config(s), Masked: c.maskedEpochs(), Frozen: c.method.Frozen}
-	r.Settings.MaskedEpochs, r.Settings.BothBatches = p.Masked, c.BothBatches
+	r.Settings.MaskedEpochs = p.Masked
 	p.Cut = func(small *graph.Graph, epoch int) {
 		params, macs := units.Cost()
 		fmt.Fprintf(con.err, "after epoch %d: cut to %s parameters, %s MACs\n", epoch, report.Count(params), report.MACs(&macs))

@@ -33,7 +33,6 @@ type channelFlags struct {
 	BestEffort    bool         `help:"Where --ratio cannot be reached, take the largest that can."`
 	KeepShapes    bool         `help:"Leave zeros in the place of removed channels, instead of cutting them out."`
 	MaskedEpochs  *int         `help:"Epochs of bip under masks, before channels are cut out and the rest is trained (default: one in five, at least one)." placeholder:"N"`
-	BothBatches   bool         `help:"Train on both batches of bip's iterations once channels are cut out: twice the steps per epoch."`
 }
 
 // layerRatio is a flag of the form REGEX=R.
@@ -83,7 +82,7 @@ func (s *structural) checkChannels() error {
 			name string
 		}{
 			{s.Of != "params", "--of"}, {s.Importance != "", "--importance"}, {len(s.LayerRatio) > 0, "--layer-ratio"}, {s.PerLayer, "--per-layer"}, {s.BestEffort, "--best-effort"},
-			{s.KeepShapes, "--keep-shapes"}, {s.MaskedEpochs != nil, "--masked-epochs"}, {s.BothBatches, "--both-batches"}, {s.Round != "auto", "--round"}, {s.MinChannels != 1, "--min-channels"},
+			{s.KeepShapes, "--keep-shapes"}, {s.MaskedEpochs != nil, "--masked-epochs"}, {s.Round != "auto", "--round"}, {s.MinChannels != 1, "--min-channels"},
 		} {
 			if f.set {
 				return fmt.Errorf("%s is for --structure filter and channel", f.name)

@@ -18,7 +18,9 @@ type training struct {
 	Epochs      int      `help:"Passes over the training data." default:"5"`
 	Batch       int      `help:"Samples of a step." default:"64"`
 	GivenLR     *float64 `name:"lr" help:"First learning rate of the weights; cosine to 0 (default: 0.05, for filter and channel 0.02)." placeholder:"RATE"`
-	GivenMaskLR *float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0 (default: 0.1, for filter and channel 0.02)." placeholder:"RATE"`
+	GivenMaskLR *float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0 (default: 0.03, for filter and channel 0.02)." placeholder:"RATE"`
+	Ramp        float64  `help:"Part of the run in which bip comes to --ratio, from a half on; 0: at once. Weights and blocks." default:"0.4"`
+	BothBatches bool     `help:"Train the weights on both batches of bip's iterations." default:"true" negatable:""`
 	Gamma       float64  `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
 	WeightDecay float64  `help:"L2 weight decay." default:"5e-4"`
 	Momentum    float64  `help:"Momentum of weights and scores." default:"0.9"`
@@ -37,7 +39,7 @@ type training struct {
 // at the rate of single ones.
 const (
 	weightLR      = 0.05
-	weightMaskLR  = 0.1
+	weightMaskLR  = 0.03
 	channelLR     = 0.02
 	channelMaskLR = 0.02
 )
@@ -72,6 +74,7 @@ func (t *training) check(s prune.Structure) error {
 	want(t.Batch >= 1, "--batch", t.Batch, "at least 1")
 	want(finite(t.LR) && t.LR > 0, "--lr", t.LR, "more than 0")
 	want(finite(t.MaskLR) && t.MaskLR >= 0, "--mask-lr", t.MaskLR, "0 or more")
+	want(t.Ramp >= 0 && t.Ramp <= 1, "--ramp", t.Ramp, "0 to 1")
 	want(finite(t.Gamma) && t.Gamma > 0, "--gamma", t.Gamma, "more than 0")
 	want(finite(t.WeightDecay) && t.WeightDecay >= 0, "--weight-decay", t.WeightDecay, "0 or more")
 	want(t.Momentum >= 0 && t.Momentum < 1, "--momentum", t.Momentum, "0 up to, but not including, 1")
@@ -157,7 +160,7 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 func (c *pruneCmd) config(s *sources) prune.Config {
 	return prune.Config{
 		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
-		BothBatches: c.BothBatches, WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
+		BothBatches: c.BothBatches && c.Method == "bip", Ramp: c.Ramp, WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
 		FreezeNorm: c.FreezeNorm, Retries: c.retries(), Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
 }
@@ -294,7 +297,7 @@ func showDivergences(con *console, r *report.Run) error {
 func enterEpochs(r *report.Run, history []prune.Epoch, best int) {
 	r.BestEpoch, r.ExportedEpoch = best, best
 	for _, e := range history {
-		re := report.Epoch{Epoch: e.Epoch, MaskChanged: e.Changed, Val: score(e.Val)}
+		re := report.Epoch{Epoch: e.Epoch, MaskChanged: e.Changed, Ratio: e.Ratio, Val: score(e.Val)}
 		if e.Epoch > 0 {
 			loss := report.Number(e.TrainLoss)
 			re.TrainLoss = &loss
@@ -319,6 +322,9 @@ func epochLine(e prune.Epoch, epochs int, first string) string {
 		}
 		line += fmt.Sprintf(", loss %.4f", e.Val.Loss)
 	}
+	if e.Ratio > 0 {
+		line += fmt.Sprintf(", %s removed so far", report.Percent(e.Ratio))
+	}
 	if e.Changed > 0 {
 		line += fmt.Sprintf(", %.2f %% of the mask changed", 100*e.Changed)
 	}
@@ -335,7 +341,10 @@ func (c *pruneCmd) settings(t *prune.Trainer, s *sources, r *report.Run) {
 		set.MaskLR = c.MaskLR
 	}
 	if c.Method == "bip" {
-		set.Gamma = c.Gamma
+		set.Gamma, set.BothBatches = c.Gamma, c.BothBatches
+		if c.structure.Ramps() {
+			set.Ramp = c.Ramp
+		}
 	}
 	if d, ok := s.loss.loss.(engine.Distillation); ok {
 		set.Temperature, set.LabelWeight = d.Temperature, d.LabelWeight
