@@ -38,8 +38,8 @@ type channels struct {
 // without initializers, and maxAxis the longest axis of a value whose positions are
 // told apart. No network comes near; a hostile file must not fill the memory.
 const (
-	positionLimit = 1 << 25
-	maxAxis       = 1 << 22
+	positionLimit = 1 << 21
+	maxAxis       = 1 << 18
 )
 
 type axisKey struct{ value, axis int }
@@ -61,7 +61,7 @@ func (g *Graph) analyse(s, other *Shapes, stay map[*Node]string) *channels {
 	c.room = positionLimit
 	for _, v := range g.Values {
 		if v.FromInit {
-			c.room += 8 * v.Init.Size()
+			c.room += 2 * v.Init.Size()
 		}
 		for _, u := range v.Uses {
 			if u.Input < 0 {

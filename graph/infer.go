@@ -47,7 +47,7 @@ type Shapes struct {
 // foldLimit is the largest result, in elements, that constant folding makes
 // when it is larger than what goes in. All results together have at most 4 times
 // that, and 4 times the initializers.
-const foldLimit = 1 << 22
+const foldLimit = 1 << 19
 
 // newShapes returns an inference that has seen nothing but the initializers.
 func (g *Graph) newShapes() *Shapes {

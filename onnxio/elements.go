@@ -62,10 +62,10 @@ func (m *Model) elements(s site) (*Elements, error) {
 	if n > math.MaxInt/et.bits {
 		return nil, fmt.Errorf("shape %s has more elements than can be counted", shapeString(t.Dims))
 	}
-	if e.source, err = regionOf(t); err != nil {
+	r, err := regionOf(t)
+	if err != nil {
 		return nil, err
 	}
-	r := e.source
 	f, size, err := m.openExternal(r.location)
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (m *Model) elements(s site) (*Elements, error) {
 	if err := r.checkSize(n*e.Size, size); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	e.file, e.offset = f, r.offset
+	e.file, e.offset, e.source = f, r.offset, r
 	return e, nil
 }
 

@@ -103,6 +103,9 @@ func (m *Model) openExternal(location string) (*os.File, int64, error) {
 	if !info.Mode().IsRegular() {
 		return fail(errors.New("is not a regular file"))
 	}
+	if self, err := os.Stat(m.name); err == nil && os.SameFile(self, info) {
+		return fail(errors.New("is the model itself"))
+	}
 	f, err := root.Open(location)
 	if err != nil {
 		return fail(plain(err))
@@ -164,11 +167,15 @@ func (m *Model) checkExternal(t *TensorProto, want int) error {
 
 // externalTensor parses an encoded tensor if its data are external.
 func externalTensor(msg []byte) (*TensorProto, error) {
-	all, err := fields(msg)
-	if err != nil {
-		return nil, err
+	located := false
+	for b := msg; len(b) > 0 && !located; {
+		f, rest, err := nextField(b)
+		if err != nil {
+			return nil, err
+		}
+		located, b = f.num == tensorLocation, rest
 	}
-	if !slices.ContainsFunc(all, func(f field) bool { return f.num == 14 }) {
+	if !located {
 		return nil, nil
 	}
 	t := &TensorProto{}

@@ -145,7 +145,9 @@ func (m *Model) parse() error {
 	if err := notONNX(m.data); err != nil {
 		return err
 	}
-	if err := checkWire(m.data); err != nil {
+	if err := checkWire(m.data); errors.Is(err, errTooMuch) {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("truncated or not an ONNX model: %w", err)
 	}
 	m.Proto = &ModelProto{}

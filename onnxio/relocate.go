@@ -62,12 +62,16 @@ func (m *Model) saveExternal(path string, plan *externalPlan) error {
 	return commitAll(append(files, model))
 }
 
-// namesFree reports whether each data file can be copied to its name beside the output: there is none, or the same.
+// namesFree reports whether each data file can be copied to its name beside the output: there is none, or the same. A
+// name with detours, as a/../b, would need directories that have nothing in them.
 func (m *Model) namesFree(plan *externalPlan) (bool, error) {
 	for _, loc := range plan.order {
 		f, size, err := m.openExternal(loc)
 		if err != nil {
 			return false, err
+		}
+		if path := filepath.FromSlash(loc); filepath.Clean(path) != path {
+			return false, f.Close()
 		}
 		free := sameOrAbsent(filepath.Join(filepath.Dir(plan.path), filepath.FromSlash(loc)), f, size)
 		f.Close()

@@ -61,31 +61,72 @@ var children = map[kind]map[int]kind{
 // Bounds on what a file may ask of the parser.
 const (
 	maxDepth        = 100      // nested messages, the limit of protobuf's own parsers
-	messageCost     = 400      // bytes that an empty message takes in memory, at most
-	maxMemoryFactor = 64       // memory for messages per byte of file
-	freeMemory      = 64 << 20 // memory for messages that any file may use
+	maxMemoryFactor = 3        // memory for messages per byte of file
+	freeMemory      = 96 << 20 // memory for messages that any file may use
 )
 
-// checkWire verifies that data is a well-formed ModelProto whose nesting and number of messages are within bounds,
-// so that parsing it cannot exhaust the stack or the memory.
-func checkWire(data []byte) error {
-	count := 0
-	if err := checkMessage(modelMessage, data, 1, &count); err != nil {
-		return err
-	}
-	if count*messageCost > maxMemoryFactor*len(data)+freeMemory {
-		return fmt.Errorf("%d messages in %d bytes", count, len(data))
-	}
-	return nil
+// messageCosts are the bytes that a message takes in memory, that of its node or value in a graph included; those that
+// are not listed take otherCost.
+var messageCosts = map[kind]int{nodeMessage: 1500, tensorMessage: 700, valueMessage: 600, attributeMessage: 400, leafMessage: 150}
+
+const (
+	otherCost  = 250
+	stringCost = 40 // of an entry of a repeated string
+)
+
+// entryCosts are the bytes that each entry of a repeated field takes, by message and field: of strings, and of varints,
+// which are as short as one byte in the file.
+var entryCosts = map[kind]map[int]int{
+	nodeMessage:      {1: stringCost, 2: stringCost},
+	functionMessage:  {4: stringCost, 5: stringCost, 6: stringCost},
+	attributeMessage: {8: 8, 9: stringCost},
+	tensorMessage:    {tensorDims: 8, tensorInt32Data: 4, tensorStringData: stringCost, tensorInt64Data: 8, tensorUint64Data: 8},
+	sparseMessage:    {3: 8},
 }
+
+// entries is the number of entries that a field adds, strings or varints.
+func entries(f field, each int) int {
+	if f.wire != wireBytes || each == stringCost {
+		return 1
+	}
+	n := 0
+	for _, b := range f.payload {
+		if b < 0x80 {
+			n++
+		}
+	}
+	return n
+}
+
+// checkWire verifies that data is a well-formed ModelProto whose nesting is within bounds, and whose messages take no
+// more memory than a small multiple of its size, so that parsing it cannot exhaust the stack or the memory.
+func checkWire(data []byte) error {
+	c := wireCheck{left: maxMemoryFactor*len(data) + freeMemory}
+	return c.message(modelMessage, data, 1)
+}
+
+type wireCheck struct {
+	left  int // memory
+	count int // messages
+}
+
+var errTooMuch = errors.New("asks for too much memory")
 
 var errTooDeep = fmt.Errorf("messages are nested deeper than %d levels", maxDepth)
 
-func checkMessage(k kind, b []byte, depth int, count *int) error {
+func (c *wireCheck) message(k kind, b []byte, depth int) error {
 	if depth > maxDepth {
 		return errTooDeep
 	}
-	*count++
+	c.count++
+	cost, ok := messageCosts[k]
+	if !ok {
+		cost = otherCost
+	}
+	if err := c.spend(cost); err != nil {
+		return err
+	}
+	inner, costs := children[k], entryCosts[k]
 	for len(b) > 0 {
 		f, rest, err := nextField(b)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
@@ -97,12 +138,25 @@ func checkMessage(k kind, b []byte, depth int, count *int) error {
 			}
 			return fmt.Errorf("field %d %w", f.num, err)
 		}
-		if child, ok := children[k][f.num]; ok && f.wire == wireBytes {
-			if err := checkMessage(child, f.payload, depth+1, count); err != nil {
+		if each := costs[f.num]; each > 0 {
+			if err := c.spend(each * entries(f, each)); err != nil {
+				return err
+			}
+		}
+		if child, ok := inner[f.num]; ok && f.wire == wireBytes {
+			if err := c.message(child, f.payload, depth+1); err != nil {
 				return err
 			}
 		}
 		b = rest
+	}
+	return nil
+}
+
+func (c *wireCheck) spend(cost int) error {
+	if c.left -= cost; c.left < 0 {
+		return fmt.Errorf("%w: its nodes, values and numbers need more than %d times its size and %d MiB of memory, at message %d",
+			errTooMuch, maxMemoryFactor, freeMemory>>20, c.count)
 	}
 	return nil
 }

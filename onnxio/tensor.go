@@ -49,6 +49,7 @@ const (
 	tensorDoubleData   = 10
 	tensorUint64Data   = 11
 	tensorExternalData = 13
+	tensorLocation     = 14
 )
 
 // elemType is how the elements of a data type are stored.

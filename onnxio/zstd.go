@@ -19,8 +19,8 @@ const zstdSuffix = ".zst"
 // compress to an eighth where nine weights in ten are zero.
 const (
 	zstdFactor = 256
-	zstdFree   = 64 << 20
-	zstdWindow = 64 << 20 // the largest window that is accepted; zstd -19 uses 8 MiB
+	zstdFree   = 32 << 20
+	zstdWindow = 32 << 20 // the largest window that is accepted; zstd -19 uses 8 MiB
 )
 
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
@@ -36,29 +36,59 @@ func decompressed(data []byte) ([]byte, error) {
 	if err := head.Decode(data); err != nil {
 		return nil, fmt.Errorf("is cut short or not a Zstandard file: %w", err)
 	}
-	room := int64(0)
+	size := int64(-1)
 	if head.HasFCS {
 		if head.FrameContentSize > uint64(limit) {
 			return nil, tooLarge
 		}
-		room = int64(head.FrameContentSize)
+		size = int64(head.FrameContentSize)
 	}
-	d, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(uint64(limit)), zstd.WithDecoderMaxWindow(zstdWindow))
-	if err != nil {
-		return nil, err
+	if size < 0 { // measure first, so that no buffer has to grow
+		n, err := decompress(io.Discard, data, limit)
+		switch {
+		case err != nil:
+			return nil, err
+		case n > limit:
+			return nil, tooLarge
+		}
+		size = n
 	}
-	defer d.Close()
-	out := bytes.NewBuffer(make([]byte, 0, room+bytes.MinRead))
-	switch _, err = out.ReadFrom(io.LimitReader(d, limit+1)); {
-	case errors.Is(err, zstd.ErrDecoderSizeExceeded), err == nil && int64(out.Len()) > limit:
-		return nil, tooLarge
-	case errors.Is(err, zstd.ErrWindowSizeExceeded):
-		return nil, fmt.Errorf("is compressed with a window of more than %d bytes\nhint: zstd -19 or less, without --long, is read", zstdWindow)
+	out := bytes.NewBuffer(make([]byte, 0, size))
+	switch n, err := decompress(out, data, size); {
 	case err != nil:
-		return nil, fmt.Errorf("is cut short or not a Zstandard file: %w", err)
+		return nil, err
+	case n > size:
+		return nil, fmt.Errorf("decompresses to more than the %d bytes that its first frame says", size)
 	}
 	return out.Bytes(), nil
+}
+
+// decompress writes the content of a compressed file, but no more than limit bytes, and returns how many these are: one
+// more than limit where there is more.
+func decompress(w io.Writer, data []byte, limit int64) (int64, error) {
+	d, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(zstdWindow))
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	n, err := io.Copy(w, io.LimitReader(d, limit))
+	if err == nil && n == limit {
+		var more [1]byte
+		var k int
+		k, err = io.ReadFull(d, more[:])
+		n += int64(k)
+		if err == io.EOF {
+			err = nil
+		}
+	}
+	switch {
+	case errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return 0, fmt.Errorf("is compressed with a window of more than %d bytes\nhint: zstd -19 or less, without --long, is read", zstdWindow)
+	case err != nil:
+		return 0, fmt.Errorf("is cut short or not a Zstandard file: %w", err)
+	}
+	return n, nil
 }
 
 func isZstd(path string) bool { return strings.EqualFold(filepath.Ext(path), zstdSuffix) }

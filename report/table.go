@@ -26,8 +26,23 @@ func NewTable(heads ...string) *Table {
 	return t
 }
 
-// Row adds a line; missing cells are empty.
-func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
+// Row adds a line; missing cells are empty. Control characters in cells are written as escapes, since names come
+// from files.
+func (t *Table) Row(cells ...string) {
+	for i, c := range cells {
+		cells[i] = Printable(c)
+	}
+	t.rows = append(t.rows, cells)
+}
+
+// Printable returns text with escapes, as in a Go string, for characters that a terminal would not show as they are.
+func Printable(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError }) < 0 {
+		return text
+	}
+	quoted := strconv.Quote(text)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
 
 // Write prints the table with two spaces between columns and none at line ends.
 func (t *Table) Write(w io.Writer) error {

@@ -83,6 +83,7 @@ type unknownInfo struct {
 func (c *inspectCmd) Run(con *console) error {
 	read := outline
 	if c.Groups {
+		frugal()
 		read = load
 	}
 	g, err := read(c.Model)

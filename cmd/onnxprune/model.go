@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"slices"
 
 	"github.com/onnxprune/onnxprune/engine"
@@ -55,8 +56,12 @@ func load(path string) (*graph.Graph, error) {
 	return graph.New(m, path)
 }
 
+// frugal collects garbage often, for commands that make little of it beside the file they read.
+func frugal() { debug.SetGCPercent(25) }
+
 // outline reads a model without the elements of large initializers.
 func outline(path string) (*graph.Graph, error) {
+	frugal()
 	m, err := onnxio.Load(path)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 		"mutate":    helper(mutate),
 		"field":     helper(field),
 		"timeless":  helper(timeless),
+		"measure":   helper(measure),
 		"unclocked": helper(unclocked),
 		"await":     helper(await),
 		"spoil":     helper(spoil),
