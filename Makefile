@@ -1,6 +1,6 @@
 GO ?= go
 
-.PHONY: build test race bench zoo kill-test generate-check clean
+.PHONY: build test race bench zoo judges kill-test generate-check clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o onnxprune ./cmd/onnxprune
@@ -16,6 +16,9 @@ bench:
 
 zoo:
 	@CGO_ENABLED=1 $(GO) test -count=1 -run '^TestZoo$$' -v ./export | sed -n 's/^.*zoo: //p'
+
+judges:
+	@bash scripts/judges.sh
 
 kill-test:
 	@CGO_ENABLED=0 $(GO) test -count=1 -timeout 30m -run '^TestKill$$' -v ./cmd/onnxprune -kills 100 | sed -n 's/^.*kill: //p;/^--- FAIL/p;/^FAIL/p'

@@ -53,7 +53,11 @@ type compiler struct {
 	insts  []*inst
 	roles  map[*graph.Value]graph.Role
 	loss   *value
-	plan   *Plan
+	// scored is the value of the graph that loss is.
+	scored *graph.Value
+	// needs marks the nodes that outputs depend on, by graph.Node.Index.
+	needs []bool
+	plan  *Plan
 }
 
 // Compile plans g for a batch size. With a loss every operator between a
@@ -68,6 +72,9 @@ func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
 	c.plan = &Plan{Name: g.Name, Batch: opt.Batch, loss: opt.Loss, grads: map[string]*op.Tensor{}}
 	c.plan.ctx = op.Context{Pool: opt.Pool, Training: opt.Loss != nil, FreezeNorm: opt.FreezeNorm}
 	c.build()
+	if opt.Lower != nil {
+		return c.plan, c.lower()
+	}
 	if !opt.NoFusion {
 		c.fuse()
 		c.widen()
@@ -196,7 +203,7 @@ func (c *compiler) needed() []bool {
 // build makes a call of every node that outputs depend on.
 func (c *compiler) build() {
 	c.values = make([]*value, len(c.g.Values))
-	need := c.needed()
+	c.needs = c.needed()
 	for _, v := range c.g.Inputs {
 		t := c.shapes.Of[v.Index]
 		in := &value{t: op.Info(t.Type, t.Shape...), final: true}
@@ -204,7 +211,7 @@ func (c *compiler) build() {
 		c.plan.Inputs = append(c.plan.Inputs, in.t)
 	}
 	for _, n := range c.g.Nodes {
-		if !need[n.Index] {
+		if !c.needs[n.Index] {
 			continue
 		}
 		i := &inst{title: fmt.Sprintf("%s: %s", c.g.Name, n), def: n.Def, op: c.shapes.Ops[n.Index], attrs: n.Attrs, opset: n.Opset}
@@ -233,8 +240,10 @@ func (c *compiler) build() {
 		c.value(v).final = true
 	}
 	if len(c.g.Outputs) > 0 {
-		c.loss = c.value(c.g.Outputs[0])
+		c.scored = c.g.Outputs[0]
+		c.loss = c.value(c.scored)
 		if i := c.loss.product; i != nil && c.classSoftmax(i) && (c.opt.Loss == nil || c.opt.Loss.FromLogits()) {
+			c.scored = c.scored.Producer.In[0]
 			c.loss = i.in[0]
 			c.loss.final = true
 		}

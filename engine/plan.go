@@ -27,6 +27,9 @@ type Options struct {
 	Pool *kernel.Pool
 	// NoFusion compiles every node by itself.
 	NoFusion bool
+	// Lower, if set, makes another engine run the plan, without fusion, and with the
+	// pool idle.
+	Lower Lowering
 }
 
 // Plan is a compiled graph: calls in order, on buffers placed in one arena.
@@ -46,6 +49,8 @@ type Plan struct {
 	trained  []string
 	arena    []float32
 	work     int
+	// executor, if set, runs instead of the calls.
+	executor Executor
 	// spent is the time in every call, nil unless it is measured.
 	spent map[*call]time.Duration
 }
@@ -66,6 +71,9 @@ type call struct {
 
 // Forward computes the outputs from what Inputs hold.
 func (p *Plan) Forward() error {
+	if p.executor != nil {
+		return p.named(p.executor.Forward())
+	}
 	return p.run(p.forward, false)
 }
 
@@ -91,6 +99,10 @@ func (p *Plan) run(calls []call, back bool) error {
 // Step computes the mean loss of the batch and the gradient of it with respect to
 // every trained initializer. BatchNormalization updates its running statistics.
 func (p *Plan) Step(target *Target) (float64, error) {
+	if p.executor != nil {
+		loss, err := p.executor.Step(target)
+		return loss, p.named(err)
+	}
 	if err := p.Forward(); err != nil {
 		return 0, err
 	}
@@ -102,6 +114,14 @@ func (p *Plan) Step(target *Target) (float64, error) {
 		return loss, nil
 	}
 	return loss, p.run(p.backward, true)
+}
+
+// named puts the name of the graph before an error of another engine.
+func (p *Plan) named(err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.Name, err)
+	}
+	return nil
 }
 
 func (c *call) run(ctx *op.Context, back bool) error {

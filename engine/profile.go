@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/onnxprune/onnxprune/op"
@@ -23,6 +24,9 @@ type CallTime struct {
 // Profile calls step, which must run the plan, and returns the mean time of every
 // call, in the order of execution. The first call of step is not measured.
 func (p *Plan) Profile(runs int, step func() error) ([]CallTime, error) {
+	if p.executor != nil {
+		return nil, fmt.Errorf("%s: the calls of another engine cannot be timed one by one", p.Name)
+	}
 	if err := step(); err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func TestConformance(t *testing.T) {
 		lines = append(lines, line)
 		t.Log(line)
 	}
-	t.Logf("%d cases: %d passed, %d excluded", len(lines), passed, len(lines)-passed)
+	t.Logf("judge: onnx-go conformance: %d cases run, %d passed, %d excluded", len(lines), passed, len(lines)-passed)
 	if t.Failed() {
 		return
 	}

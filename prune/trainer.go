@@ -47,7 +47,9 @@ type Config struct {
 	Dims     map[string]int
 	// FreezeNorm keeps BatchNormalization on its running statistics.
 	FreezeNorm bool
-	Loss       engine.Loss
+	// Lower, if set, makes another engine run training and evaluation.
+	Lower engine.Lowering
+	Loss  engine.Loss
 	// EvalLoss is what evaluations report; nil means Loss.
 	EvalLoss engine.Loss
 	// Teacher, if set, gives the loss its target values: logits for the inputs of a
@@ -137,7 +139,7 @@ func (t *Trainer) Prepare() error {
 		c.Batch = t.Train.Len()
 	}
 	var err error
-	t.plan, err = engine.Compile(t.Graph, t.State, engine.Options{Batch: c.Batch, Dims: c.Dims, Loss: c.Loss, FreezeNorm: c.FreezeNorm, Pool: t.Pool})
+	t.plan, err = engine.Compile(t.Graph, t.State, engine.Options{Batch: c.Batch, Dims: c.Dims, Loss: c.Loss, FreezeNorm: c.FreezeNorm, Pool: t.Pool, Lower: c.Lower})
 	if err != nil {
 		return err
 	}
@@ -275,7 +277,7 @@ func (t *Trainer) Passes() float64 { return float64(t.batches) / float64(max(1, 
 // Evaluate measures the model as it is now.
 func (t *Trainer) Evaluate(d *data.Dataset) (*Score, error) {
 	if t.eval == nil {
-		p, err := engine.Compile(t.Graph, t.State, engine.Options{Batch: EvalBatch(t.Graph, t.Config.Dims, d.Len()), Dims: t.Config.Dims, Pool: t.Pool})
+		p, err := engine.Compile(t.Graph, t.State, engine.Options{Batch: EvalBatch(t.Graph, t.Config.Dims, d.Len()), Dims: t.Config.Dims, Pool: t.Pool, Lower: t.Config.Lower})
 		if err != nil {
 			return nil, err
 		}

@@ -13,9 +13,15 @@ if [[ -z ${ONNXPRUNE_ORT_LIB:-} ]] && ! scripts/fetch-onnxruntime.sh; then
 	echo "tests that need ONNX Runtime will be skipped" >&2
 fi
 
+# onnxgo and the build with the tag gorgonia stand on large libraries. They are built for this
+# machine only, and without cgo, so that those are compiled once.
+judged='/onnxgo$'
+portable=$(go list ./... | grep -v "$judged")
 CGO_ENABLED=0 go build ./...
 CGO_ENABLED=0 go vet ./...
-GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+CGO_ENABLED=0 go vet -tags gorgonia ./engine/gorgonia ./cmd/onnxprune
+# shellcheck disable=SC2086 # a list of packages
+GOARCH=arm64 CGO_ENABLED=0 go vet $portable
 unformatted=$(gofmt -l .)
 if [[ -n $unformatted ]]; then
 	echo "not formatted by gofmt:" "$unformatted" >&2
@@ -35,7 +41,10 @@ done
 
 run_tests() {
 	local status=0
-	CGO_ENABLED=$cgo go test -json -timeout "$timeout" ./... ./testdata/glyphs || status=1
+	# shellcheck disable=SC2086 # a list of packages
+	CGO_ENABLED=$cgo go test -json -timeout "$timeout" $portable ./testdata/glyphs || status=1
+	CGO_ENABLED=0 go test -json -timeout "$timeout" -tags gorgonia ./onnxgo ./engine/gorgonia || status=1
+	CGO_ENABLED=0 go test -json -timeout "$timeout" -tags gorgonia -run '^TestScripts$/^engine$' ./cmd/onnxprune || status=1
 	if ((${#purego[@]})); then
 		# The judge needs cgo and has had its turn above, so here it may skip.
 		CI='' CGO_ENABLED=0 go test -json -timeout "$timeout" -tags purego "${purego[@]}" || status=1

@@ -19,6 +19,7 @@ type benchCmd struct {
 	Train bool   `help:"Measure a training step (forward, loss, backward, SGD with momentum) instead of forward."`
 	Runs  int    `help:"Steps to take the median of." default:"11"`
 	computing
+	engineFlag
 	Calls   bool `help:"Also list the time of every call, slowest first."`
 	Kernels bool `help:"List the kernel variants of this processor and their peak rates instead."`
 	JSON    bool `help:"Print JSON."`
@@ -72,7 +73,7 @@ func (c *benchCmd) Run(con *console) error {
 	}
 	pool := c.pool()
 	defer pool.Close()
-	opts := engine.Options{Batch: c.Batch, Dims: maps.Clone(c.Dim), Pool: pool}
+	opts := engine.Options{Batch: c.Batch, Dims: maps.Clone(c.Dim), Pool: pool, Lower: c.lowering()}
 	if c.Train {
 		opts.Loss = engine.MeanSquaredError{}
 		if shape, ok := logits(g, c.Dim); ok && len(shape) == 1 {
@@ -125,6 +126,9 @@ func (c *benchCmd) Run(con *console) error {
 		}
 	}
 	m := measurement{Batch: c.Batch, Runs: c.Runs, Threads: pool.Threads(), Kernel: kernel.Active(), MACs: plan.MACs(), ArenaBytes: plan.ArenaBytes()}
+	if c.Engine != ownEngine {
+		m.Kernel = c.Engine
+	}
 	if c.Train {
 		m.TrainMS = &ms
 	} else {

@@ -14,6 +14,7 @@ type evalCmd struct {
 	Data  string `required:"" help:"Dataset directory with labels." placeholder:"DIR"`
 	Batch int    `help:"Samples of a step (default: up to 200)." placeholder:"N"`
 	computing
+	engineFlag
 	JSON  bool `help:"Print JSON."`
 	Quiet bool `help:"Show no progress."`
 }
@@ -60,7 +61,7 @@ func (c *evalCmd) Run(con *console) error {
 	}
 	pool := c.pool()
 	defer pool.Close()
-	plan, err := engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Dims: dims, Pool: pool})
+	plan, err := engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Dims: dims, Pool: pool, Lower: c.lowering()})
 	if err != nil {
 		return err
 	}

@@ -104,6 +104,7 @@ func newParser(cmd *commands, exit func(code int)) (*kong.Kong, error) {
 			"version":      "onnxprune " + version(),
 			"untrained":    prune.UntrainedImportance,
 			"trained":      prune.TrainedImportance,
+			"engines":      engineNames(),
 			"methods":      strings.Join(prune.Methods(), ","),
 			"equal_passes": sweep.EqualPasses,
 			"importances":  strings.Join(prune.Importances(), ", "),

@@ -50,6 +50,7 @@ type pruneCmd struct {
 	renormFlag
 	saving
 	computing
+	engineFlag
 
 	// keep writes checkpoints; nil for none.
 	keep  *keeper

@@ -53,6 +53,10 @@ func TestScripts(t *testing.T) {
 			if name == "tmpfs" {
 				return exec.Command("unshare", "-rm", "sh", "-c", "mount -t tmpfs -o size=64k tmpfs /mnt").Run() == nil, nil
 			}
+			if name == "gorgonia" {
+				_, built := engines[name]
+				return built, nil
+			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		RequireExplicitExec: true,
@@ -173,14 +177,19 @@ func field(args []string) error {
 	return nil
 }
 
-// sameNumber compares a number in one JSON file with one in another: same FILE PATH FILE PATH.
+// sameNumber compares a number in one JSON file with one in another: same FILE PATH FILE PATH
+// [DIFFERENCE].
 func sameNumber(args []string) error {
 	a, err := number(args[0], args[1])
 	if err != nil {
 		return err
 	}
 	b, err := number(args[2], args[3])
-	if err == nil && a != b {
+	accepted := 0.0
+	if err == nil && len(args) > 4 {
+		accepted, err = strconv.ParseFloat(args[4], 64)
+	}
+	if err == nil && !(math.Abs(a-b) <= accepted) {
 		err = fmt.Errorf("%s is %v, %s is %v", args[1], a, args[3], b)
 	}
 	return err

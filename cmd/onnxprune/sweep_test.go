@@ -86,7 +86,7 @@ func set(t *testing.T, name string, v reflect.Value) {
 // TestSweepHasTheFlagsOfARun: what shapes a pruning run can be said of all runs of a sweep.
 func TestSweepHasTheFlagsOfARun(t *testing.T) {
 	flags := func(cmd any) map[string]bool {
-		k, err := kong.New(cmd, kong.Vars{"methods": "", "importances": "", "untrained": "", "trained": "", "equal_passes": ""})
+		k, err := kong.New(cmd, kong.Vars{"methods": "", "importances": "", "untrained": "", "trained": "", "equal_passes": "", "engines": ownEngine})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestSweepHasTheFlagsOfARun(t *testing.T) {
 		return out
 	}
 	// What the grid says, or every cell for itself.
-	own := map[string]bool{"help": true, "ratio": true, "structure": true, "method": true, "retrain": true, "rewind": true, "rewind-from": true, "masks": true, "report": true, "checkpoint": true, "checkpoint-every": true}
+	own := map[string]bool{"help": true, "ratio": true, "structure": true, "method": true, "retrain": true, "rewind": true, "rewind-from": true, "masks": true, "report": true, "engine": true, "checkpoint": true, "checkpoint-every": true}
 	have := flags(&sweepCmd{})
 	for name := range flags(&pruneCmd{}) {
 		if !own[name] && !have[name] {

@@ -161,7 +161,7 @@ func (c *pruneCmd) config(s *sources) prune.Config {
 	return prune.Config{
 		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
 		BothBatches: c.BothBatches && c.Method == "bip", Ramp: c.Ramp, WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
-		FreezeNorm: c.FreezeNorm, Retries: c.retries(), Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
+		FreezeNorm: c.FreezeNorm, Lower: c.lowering(), Retries: c.retries(), Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
 }
 

@@ -31,6 +31,7 @@ type counter struct {
 	skips                   map[string]int      // reason to number of tests
 	failedTests             map[string]int      // package to failed tests in the present run
 	builds                  map[string]bool     // failed builds already printed
+	verdicts                []string            // lines of the judges
 }
 
 func newCounter(out io.Writer) *counter {
@@ -73,6 +74,9 @@ func (c *counter) add(e event) {
 	case e.Action == "output":
 		key := e.Package + " " + e.Test
 		c.output[key] = append(c.output[key], e.Output)
+		if _, line, ok := strings.Cut(e.Output, ": judge: "); ok && !slices.Contains(c.verdicts, line) {
+			c.verdicts = append(c.verdicts, line)
+		}
 	case e.Test != "":
 		c.addTest(e)
 	default:
@@ -122,9 +126,14 @@ func (c *counter) addPackage(e event) {
 }
 
 // finish lists the reasons for which tests were skipped.
+// finish prints why tests were skipped, and what the judges said.
 func (c *counter) finish() {
 	for _, reason := range slices.Sorted(maps.Keys(c.skips)) {
 		fmt.Fprintf(c.out, "skipped %d: %s\n", c.skips[reason], reason)
+	}
+	slices.Sort(c.verdicts)
+	for _, line := range c.verdicts {
+		fmt.Fprintf(c.out, "judge %s\n", strings.TrimSpace(line))
 	}
 }
 

@@ -27,6 +27,16 @@ func TestCounter(t *testing.T) {
 			prints: "skipped 1: no such file: x\n",
 		},
 		{
+			name: "what judges say, once",
+			events: `{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:3: judge: A: 3 cases run\n"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:3: judge: A: 3 cases run\n"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+`,
+			passed: 2,
+			prints: "judge A: 3 cases run\n",
+		},
+		{
 			name: "failed test fails its package only once",
 			events: `{"Action":"output","Package":"p","Test":"TestA","Output":"got 1, want 2\n"}
 {"Action":"fail","Package":"p","Test":"TestA"}
