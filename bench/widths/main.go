@@ -1,173 +1,182 @@
 //go:build cgo
 
-// Command widths times ONNX Runtime over channel widths: widths LIBRARY [ROUNDS]. Models
-// of four 3×3 convolutions at 28×28 and of four inverted residuals' parts (1×1,
-// depthwise 3×3, 1×1) at 14×14, with all widths equal, are run in turn; printed is the
-// least time in milliseconds per width, batch 1 and 8, two threads.
+// Command widths times networks over channel widths, in ONNX Runtime and in this
+// program's engine: widths [-rounds N] [-threads N] LIBRARY [DENSE.onnx PRUNED.onnx…].
+// Networks of four 3×3 convolutions at 28×28 and of four inverted residuals' parts (1×1,
+// depthwise 3×3, 1×1) at 14×14 have all widths equal. In every round each network is run
+// once, the dense one among them; printed is the median over rounds of the ratio to the
+// dense one's time in the same round, and the least time in milliseconds. Model files are
+// compared with the first of them in the same way.
 package main
 
 import (
+	"flag"
 	"fmt"
 	"log"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"time"
 
-	"github.com/onnxprune/onnxprune/internal/onnxtest"
-	ort "github.com/yalue/onnxruntime_go"
+	"github.com/onnxprune/onnxprune/prune"
 )
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) < 2 {
-		log.Fatal("usage: widths LIBRARY [ROUNDS]")
+	rounds := flag.Int("rounds", 15, "rounds of all networks in turn")
+	threads := flag.Int("threads", 2, "threads")
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: widths [-rounds N] [-threads N] LIBRARY [DENSE.onnx PRUNED.onnx…]")
+		flag.PrintDefaults()
 	}
-	rounds := 5
-	if len(os.Args) > 2 {
-		var err error
-		if rounds, err = strconv.Atoi(os.Args[2]); err != nil || rounds < 1 {
-			log.Fatalf("widths: rounds are %q, want a number of at least 1", os.Args[2])
-		}
+	flag.Parse()
+	if flag.NArg() < 1 || *rounds < 1 || *threads < 1 {
+		flag.Usage()
+		os.Exit(2)
 	}
-	if err := run(os.Args[1], rounds); err != nil {
+	if err := run(flag.Arg(0), *rounds, *threads, flag.Args()[1:]); err != nil {
 		log.Fatalf("widths: %v", err)
 	}
 }
 
-// plain is four 3×3 convolutions of one width.
-func plain(width int) *onnxtest.Builder {
-	b := onnxtest.New(13, 1)
-	x := b.Input("x", -1, int64(width), 28, 28)
-	for i := range 4 {
-		name := fmt.Sprintf("c%d", i)
-		x = b.Node("Conv", name, []string{x, b.Weight(name+".w", 0.05, width, width, 3, 3), b.Weight(name+".b", 0.1, width)}, "pads", []int64{1, 1, 1, 1})
-		x = b.Node("Relu", name+".relu", []string{x})
-	}
-	b.Output(x, -1, int64(width), 28, 28)
-	return b
+// curves are a dense width and those that pruning may leave of it.
+var curves = []struct {
+	dense  int
+	pruned []int
+}{
+	{64, []int{24, 30, 31, 32, 40, 47, 48, 56, 62, 63}},
+	{128, []int{80, 96, 104, 112, 120, 126, 127}},
 }
 
-// inverted is four times 1×1 to width, depthwise 3×3, and 1×1 back, with a sum.
-func inverted(width int) *onnxtest.Builder {
-	b := onnxtest.New(13, 1)
-	const narrow = 32
-	x := b.Input("x", -1, narrow, 14, 14)
-	for i := range 4 {
-		n := fmt.Sprintf("b%d", i)
-		y := b.Node("Conv", n+".up", []string{x, b.Weight(n+".up.w", 0.1, width, narrow, 1, 1), b.Weight(n+".up.b", 0.1, width)})
-		y = b.Node("Relu", n+".r1", []string{y})
-		y = b.Node("Conv", n+".dw", []string{y, b.Weight(n+".dw.w", 0.1, width, 1, 3, 3), b.Weight(n+".dw.b", 0.1, width)}, "pads", []int64{1, 1, 1, 1}, "group", width)
-		y = b.Node("Relu", n+".r2", []string{y})
-		y = b.Node("Conv", n+".down", []string{y, b.Weight(n+".down.w", 0.1, narrow, width, 1, 1), b.Weight(n+".down.b", 0.1, narrow)})
-		x = b.Node("Add", n+".sum", []string{x, y})
-	}
-	b.Output(x, -1, narrow, 14, 14)
-	return b
-}
-
-// runner is a model with its inputs.
-type runner struct {
-	s  *ort.DynamicAdvancedSession
-	in *ort.Tensor[float32]
-	ms []float64
-}
-
-func (r *runner) time() error {
-	const repeat = 20
-	start := time.Now()
-	for range repeat {
-		out := []ort.Value{nil}
-		if err := r.s.Run([]ort.Value{r.in}, out); err != nil {
-			return err
-		}
-		if err := out[0].Destroy(); err != nil {
-			return err
-		}
-	}
-	r.ms = append(r.ms, time.Since(start).Seconds()*1e3/repeat)
-	return nil
-}
-
-func open(dir string, b *onnxtest.Builder, batch int64) (*runner, error) {
-	data, err := b.Proto.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, "model.onnx")
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		return nil, err
-	}
-	options, err := ort.NewSessionOptions()
-	if err != nil {
-		return nil, err
-	}
-	defer options.Destroy()
-	if err := options.SetIntraOpNumThreads(2); err != nil {
-		return nil, err
-	}
-	inputs, outputs, err := ort.GetInputOutputInfo(path)
-	if err != nil {
-		return nil, err
-	}
-	s, err := ort.NewDynamicAdvancedSession(path, []string{inputs[0].Name}, []string{outputs[0].Name}, options)
-	if err != nil {
-		return nil, err
-	}
-	shape := slices.Clone(inputs[0].Dimensions)
-	shape[0] = batch
-	x := make([]float32, shape.FlattenedSize())
-	for i := range x {
-		x[i] = float32(i%251)/125 - 1
-	}
-	in, err := ort.NewTensor(shape, x)
-	return &runner{s: s, in: in}, err
-}
-
-func run(library string, rounds int) error {
-	ort.SetSharedLibraryPath(library)
-	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
-		return err
-	}
-	defer ort.DestroyEnvironment()
+func run(library string, rounds, threads int, files []string) error {
 	dir, err := os.MkdirTemp("", "widths")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	widths := []int{16, 20, 24, 28, 30, 31, 32, 36, 40, 44, 47, 48, 52, 56, 60, 62, 63, 64, 72, 80, 88, 96, 104, 112, 120, 126, 127, 128}
-	var all [][]*runner
-	for _, w := range widths {
-		var row []*runner
-		for _, make := range []func(int) *onnxtest.Builder{plain, inverted} {
-			for _, batch := range []int64{1, 8} {
-				r, err := open(dir, make(w), batch)
-				if err != nil {
+	end, err := start(library)
+	if err != nil {
+		return err
+	}
+	defer end()
+	for _, in := range []struct {
+		name string
+		open opener
+	}{
+		{"ONNX Runtime, forward, batch 1", runtime(1, threads)},
+		{"ONNX Runtime, forward, batch 8", runtime(8, threads)},
+		{"onnxprune, forward, batch 1", forward(1, threads)},
+		{"onnxprune, forward, batch 8", forward(8, threads)},
+		{"onnxprune, training step, batch 32", step(32, threads)},
+	} {
+		if len(files) > 0 {
+			if err := compare(in.name, in.open, rounds, files); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, net := range nets {
+			for _, c := range curves {
+				if err := curve(dir, net, c.dense, c.pruned, in.name, in.open, rounds); err != nil {
 					return err
 				}
-				row = append(row, r)
 			}
 		}
-		all = append(all, row)
-	}
-	for range rounds {
-		for _, row := range all {
-			for _, r := range row {
-				if err := r.time(); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	fmt.Println("width  3x3 batch 1  3x3 batch 8  inverted batch 1  inverted batch 8  (ms)")
-	for i, row := range all {
-		fmt.Printf("%5d", widths[i])
-		for k, r := range row {
-			slices.Sort(r.ms)
-			fmt.Printf("%*.3f", []int{13, 13, 18, 18}[k], r.ms[0])
-		}
-		fmt.Println()
 	}
 	return nil
+}
+
+// curve prints what the widths of a network take beside the dense one.
+func curve(dir string, n net, dense int, pruned []int, title string, open opener, rounds int) error {
+	widths := append([]int{dense}, pruned...)
+	var paths []string
+	for _, w := range widths {
+		data, err := n.build(w).Proto.Marshal()
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(dir, fmt.Sprintf("%s-%d.onnx", n.name, w))
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			return err
+		}
+		paths = append(paths, path)
+	}
+	ratios, least, err := measure(paths, open, rounds)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s, %s, dense width %d: %.3f ms\n  width", title, n.title, dense, least[0])
+	for _, w := range pruned {
+		mark := ""
+		if w%prune.AutoRound(dense) == 0 {
+			mark = "*"
+		}
+		fmt.Printf("%8s", fmt.Sprint(w)+mark)
+	}
+	fmt.Print("\n  ratio")
+	for _, r := range ratios[1:] {
+		fmt.Printf("%8.2f", r)
+	}
+	fmt.Print("\n     ms")
+	for _, t := range least[1:] {
+		fmt.Printf("%8.3f", t)
+	}
+	fmt.Print("\n  * is a width that --round auto allows\n\n")
+	return nil
+}
+
+// compare prints what model files take beside the first of them.
+func compare(title string, open opener, rounds int, files []string) error {
+	ratios, least, err := measure(files, open, rounds)
+	if err != nil {
+		return err
+	}
+	fmt.Println(title)
+	for i, f := range files {
+		fmt.Printf("  %-40s %10.3f ms %8.2f of dense %8.2f times as fast\n", filepath.Base(f), least[i], ratios[i], 1/ratios[i])
+	}
+	fmt.Println()
+	return nil
+}
+
+// opener reads a model and returns what runs it once, in seconds, and what closes it.
+type opener func(path string) (run func() (float64, error), end func(), err error)
+
+// measure runs all models once a round, after a round that does not count, and returns
+// the median ratio to the first and the least time in milliseconds.
+func measure(paths []string, open opener, rounds int) (ratios, least []float64, err error) {
+	var runs []func() (float64, error)
+	for _, p := range paths {
+		r, end, err := open(p)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer end()
+		runs = append(runs, r)
+	}
+	least = make([]float64, len(paths))
+	all := make([][]float64, len(paths))
+	for round := -1; round < rounds; round++ {
+		dense := 0.0
+		for i, r := range runs {
+			t, err := r()
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", paths[i], err)
+			}
+			if i == 0 {
+				dense = t
+			}
+			if round < 0 {
+				continue
+			}
+			all[i] = append(all[i], t/dense)
+			if ms := t * 1e3; round == 0 || ms < least[i] {
+				least[i] = ms
+			}
+		}
+	}
+	for _, a := range all {
+		slices.Sort(a)
+		ratios = append(ratios, (a[(len(a)-1)/2]+a[len(a)/2])/2)
+	}
+	return ratios, least, nil
 }
