@@ -32,12 +32,15 @@ func (s *Scoring) distances(g int) []float64 {
 	for _, m := range members {
 		w := s.values(m)
 		rows := make([][]float32, width)
+		all := make([]float32, 0, len(w))
 		for u := range rows {
+			begin := len(all)
 			for lo, hi := range m.Elements(u) {
-				rows[u] = append(rows[u], w[lo:hi]...)
+				all = append(all, w[lo:hi]...)
 			}
+			rows[u] = all[begin:len(all):len(all)]
 		}
-		for u, x := range relative(s.sums(rows)) {
+		for u, x := range relative(s.sums(rows, all)) {
 			total[u] += x
 		}
 	}
@@ -46,7 +49,8 @@ func (s *Scoring) distances(g int) []float64 {
 
 // sums is Σ over v of ‖rows[u] − rows[v]‖ for every u. Of many rows the distances are
 // √(‖u‖² + ‖v‖² − 2·u·v) from products of matrices, a block of rows at a time.
-func (s *Scoring) sums(rows [][]float32) []float64 {
+// all are the rows one after the other.
+func (s *Scoring) sums(rows [][]float32, all []float32) []float64 {
 	const few, block = 64, 256
 	out := make([]float64, len(rows))
 	length := len(rows[0])
@@ -59,7 +63,6 @@ func (s *Scoring) sums(rows [][]float32) []float64 {
 		})
 		return out
 	}
-	all := slices.Concat(rows...)
 	squares := make([]float64, len(rows))
 	for u, r := range rows {
 		for _, x := range r {

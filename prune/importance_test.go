@@ -146,7 +146,7 @@ func TestDistancesByProducts(t *testing.T) {
 			rows[u][i] = float32(rng.NormFloat64())
 		}
 	}
-	got := (&Scoring{Pool: pool}).sums(rows)
+	got := (&Scoring{Pool: pool}).sums(rows, slices.Concat(rows...))
 	for u := range rows {
 		want := 0.0
 		for v := range rows {

@@ -302,6 +302,17 @@ func (u *Units) sharedAxes() []bool {
 // Removed is the present choice.
 func (u *Units) Removed() [][]bool { return u.removal.Removed() }
 
+// Untrained says that nothing will be trained under these masks: what is removed may be zero
+// at both ends, and gates are the masks themselves, which saves a copy of the model.
+func (u *Units) Untrained() {
+	for i := range u.Masks.Layers {
+		u.Masks.Layers[i].Gate = u.Masks.Layers[i].Mask
+	}
+}
+
+// Release gives up all copies of values. What was removed, and from what, is still known.
+func (u *Units) Release() { u.Masks, u.base, u.layerOf = &Masks{}, nil, nil }
+
 // Refresh brings masks, gates and Z in line with the removed units.
 func (u *Units) Refresh() {
 	for i := range u.Masks.Layers {

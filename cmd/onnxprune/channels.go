@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 
 	"github.com/onnxprune/onnxprune/engine"
@@ -25,6 +26,9 @@ type selection struct {
 // channels chooses what to remove, trains where there is data, writes the result and
 // enters into r what it saw.
 func (c *pruneCmd) channels(con *console, g *graph.Graph, s *sources, pool *kernel.Pool, r *report.Run) error {
+	// The model is in memory several times over: as a file, as values, under masks, and twice for the proof. What one step
+	// leaves behind must not wait until the next has as much again.
+	defer debug.SetGCPercent(debug.SetGCPercent(30))
 	r.Dense.Size = sizeOf(g, s.dims)
 	r.Settings.Importance, r.Settings.Round, r.Settings.MinChannels = c.Importance, c.Round, c.MinChannels
 	r.Settings.MaxLayerRatio, r.Settings.PerLayer, r.Settings.KeepShapes = c.MaxLayerRatio, c.PerLayer, c.KeepShapes
@@ -84,6 +88,7 @@ func (c *pruneCmd) channels(con *console, g *graph.Graph, s *sources, pool *kern
 	case s.train != nil:
 		removal.Inputs = prune.Samples(s.train)
 	}
+	units.Release()
 	proof, err := export.WriteRemoval(g, removal, c.Out)
 	if err != nil {
 		return err
@@ -105,6 +110,7 @@ func (c *pruneCmd) rankChannels(con *console, g *graph.Graph, state *engine.Stat
 			return score(got), err
 		}
 	}
+	units.Untrained()
 	var err error
 	if r.Dense.Score, err = evaluate(); err != nil {
 		return nil, err
