@@ -24,6 +24,9 @@ func FuzzParse(f *testing.F) {
 	f.Add(b.Bytes(), false)
 	f.Add(b.Bytes(), true)
 	f.Add(b.Bytes()[:b.Len()-1], false)
+	for text := range bad {
+		f.Add(withManifest(text), false)
+	}
 	f.Fuzz(func(t *testing.T, file []byte, repair bool) {
 		if repair && len(file) >= headerSize {
 			file = bytes.Clone(file)

@@ -60,6 +60,9 @@ func (d *Dataset) Len() int { return d.starts[len(d.starts)-1] }
 // Meta is the content of dataset.json.
 func (d *Dataset) Meta() Meta { return d.meta }
 
+// Inputs is the number of inputs.
+func (d *Dataset) Inputs() int { return len(d.inputs) }
+
 // InputShape is the shape of one row of input i, without free dimensions.
 func (d *Dataset) InputShape(i int) []int { return slices.Clone(d.inputs[i].shape) }
 

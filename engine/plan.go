@@ -30,6 +30,8 @@ type Options struct {
 	// Lower, if set, makes another engine run the plan, without fusion, and with the
 	// pool idle.
 	Lower Lowering
+
+	dry bool // counts memory only
 }
 
 // Plan is a compiled graph: calls in order, on buffers placed in one arena.
@@ -51,6 +53,7 @@ type Plan struct {
 	work     int
 	// executor, if set, runs instead of the calls.
 	executor Executor
+	need     int64
 	// spent is the time in every call, nil unless it is measured.
 	spent map[*call]time.Duration
 }

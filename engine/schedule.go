@@ -62,6 +62,7 @@ type scheduler struct {
 	now    int
 	grads  map[string]bool // written parameter gradients
 	ints   int             // bytes of integer values
+	params int64           // bytes of parameter gradients
 }
 
 func (s *scheduler) storage(size int) *storage {
@@ -109,6 +110,9 @@ func (c *compiler) schedule() error {
 	if need := 4*(arena+c.plan.work) + s.ints; need > memoryLimit() {
 		return fmt.Errorf("%s: a plan for batch size %d needs %s, the machine has %s\nhint: try a smaller --batch", c.g.Name, c.opt.Batch, gibibytes(need), gibibytes(memoryLimit()))
 	}
+	if c.plan.need = int64(4*(arena+c.plan.work)+s.ints) + s.params; c.opt.dry {
+		return nil
+	}
 	c.plan.arena = kernel.Floats(arena)
 	bind(s.stores, c.plan.arena)
 	c.plan.ctx.Workspace = kernel.Floats(c.plan.work)
@@ -134,7 +138,7 @@ func (s *scheduler) own(v *value, title string) error {
 	if v.t.Type.IsFloat() {
 		v.store = s.storage(v.t.Size())
 		v.store.tensors = append(v.store.tensors, v.t)
-	} else {
+	} else if !s.c.opt.dry {
 		v.t.Alloc()
 	}
 	return nil
@@ -249,7 +253,11 @@ func (s *scheduler) contribution(v *value, acc bool) (t *op.Tensor, first bool) 
 	if v.name != "" {
 		if first = !s.grads[v.name]; first {
 			s.grads[v.name] = true
-			s.c.plan.grads[v.name] = op.New(op.Float, v.t.Shape...)
+			s.c.plan.grads[v.name] = op.Info(op.Float, v.t.Shape...)
+			s.params += 4 * int64(v.t.Size())
+			if !s.c.opt.dry {
+				s.c.plan.grads[v.name].Alloc()
+			}
 		}
 		g := *s.c.plan.grads[v.name]
 		g.Acc = acc && !first

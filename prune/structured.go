@@ -118,6 +118,7 @@ func (s *Structured) Run(t *Trainer) (best int, values map[string][]float32, err
 	if s.Cut != nil {
 		s.Cut(small, s.Masked)
 	}
+	t.plan, t.eval, t.sgd = nil, nil, nil // their memory is the small network's
 	if best, err = s.tune(small, t, plan, values); err != nil {
 		return 0, nil, err
 	}

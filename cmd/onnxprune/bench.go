@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onnxprune/onnxprune/engine"
+	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/prune"
 	"github.com/onnxprune/onnxprune/report"
@@ -18,6 +19,7 @@ type benchCmd struct {
 	Batch int    `help:"Samples of a step." default:"32"`
 	Train bool   `help:"Measure a training step (forward, loss, backward, SGD with momentum) instead of forward."`
 	Runs  int    `help:"Steps to take the median of." default:"11"`
+	memoryFlag
 	computing
 	engineFlag
 	Calls   bool `help:"Also list the time of every call, slowest first."`
@@ -35,7 +37,25 @@ func (c *benchCmd) Validate() error {
 	case c.Runs < 1:
 		return fmt.Errorf("--runs is %d, wants at least 1", c.Runs)
 	}
-	return c.check()
+	return errors.Join(c.memoryFlag.check(), c.computing.check())
+}
+
+// estimate is what the process will take, which must be there.
+func (c *benchCmd) estimate(g *graph.Graph, state *engine.State, opts engine.Options) (int64, error) {
+	has := settledMemory()
+	need, err := engine.Need(g, state, opts)
+	if err != nil {
+		return 0, err
+	}
+	if opts.Loss != nil {
+		need += prune.ParameterBytes(g, state)
+	}
+	// The model as it was read goes once it is compiled.
+	for _, v := range g.Initializers() {
+		has -= 4 * int64(len(v.Init.F))
+	}
+	has -= int64(len(g.File.Bytes()))
+	return c.allow(g.Name, has, need, c.Batch)
 }
 
 // measurement is the JSON of bench.
@@ -52,8 +72,12 @@ type measurement struct {
 	PeakGFLOPS report.Number `json:"peak_gflops"`
 	PeakShare  report.Number `json:"peak_share"`
 	ArenaBytes int64         `json:"arena_bytes"`
-	PerSecond  report.Number `json:"images_per_second"`
-	Calls      []callTime    `json:"calls,omitempty"`
+	// EstimateBytes is what the process was expected to take at most, before the first
+	// step, PeakBytes what it took; 0 where the system does not tell.
+	EstimateBytes int64         `json:"estimate_bytes"`
+	PeakBytes     int64         `json:"peak_bytes"`
+	PerSecond     report.Number `json:"images_per_second"`
+	Calls         []callTime    `json:"calls,omitempty"`
 }
 
 // benchRate is the learning rate of measured steps: small, since the data are noise.
@@ -81,6 +105,10 @@ func (c *benchCmd) Run(con *console) error {
 		}
 	}
 	state := engine.NewState(g)
+	estimate, err := c.estimate(g, state, opts)
+	if err != nil {
+		return err
+	}
 	plan, err := engine.Compile(g, state, opts)
 	if err != nil {
 		return err
@@ -125,7 +153,8 @@ func (c *benchCmd) Run(con *console) error {
 			return err
 		}
 	}
-	m := measurement{Batch: c.Batch, Runs: c.Runs, Threads: pool.Threads(), Kernel: kernel.Active(), MACs: plan.MACs(), ArenaBytes: plan.ArenaBytes()}
+	_, peakBytes, _ := engine.UsedMemory()
+	m := measurement{EstimateBytes: estimate, PeakBytes: peakBytes, Batch: c.Batch, Runs: c.Runs, Threads: pool.Threads(), Kernel: kernel.Active(), MACs: plan.MACs(), ArenaBytes: plan.ArenaBytes()}
 	if c.Engine != ownEngine {
 		m.Kernel = c.Engine
 	}

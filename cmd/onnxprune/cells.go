@@ -154,7 +154,7 @@ func (r *cells) Key(cell sweep.Cell, epochs int) (json.RawMessage, error) {
 // contents count, or say how a run is shown.
 func keyFlags(p *pruneCmd) pruneCmd {
 	k := *p
-	k.In, k.Out, k.Data, k.Val, k.Report, k.Quiet, k.Threads = "", "", "", "", "", false, 0
+	k.In, k.Out, k.Data, k.Val, k.Report, k.Quiet, k.Threads, k.MemoryLimit = "", "", "", "", "", false, 0, ""
 	return k
 }
 

@@ -152,6 +152,9 @@ func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *e
 	if p.Journal, err = c.journal(c.keep); err != nil {
 		return nil, err
 	}
+	if err := c.allowed(con, &prune.Trainer{Graph: p.Graph, State: p.State, Masks: p.Units.Masks, Train: p.Train, Val: p.Val, Pool: p.Pool, Config: p.Config}, s); err != nil {
+		return nil, err
+	}
 	t, err := p.Prepare()
 	if err != nil {
 		return nil, err

@@ -49,6 +49,7 @@ type pruneCmd struct {
 	distillFlag
 	renormFlag
 	saving
+	memoryFlag
 	computing
 	engineFlag
 
@@ -103,7 +104,7 @@ func (c *pruneCmd) Validate() error {
 	if err := c.saving.check(c.Data != ""); err != nil {
 		return err
 	}
-	return c.computing.check()
+	return errors.Join(c.memoryFlag.check(), c.computing.check())
 }
 
 // Run implements the command.

@@ -39,6 +39,7 @@ type sweepCmd struct {
 	lossFlags
 	distillFlag
 	renormFlag
+	memoryFlag
 	computing
 
 	ratios  []sweep.Ratio
@@ -128,7 +129,7 @@ func (c *sweepCmd) recipe(cell sweep.Cell, epochs int) (*pruneCmd, error) {
 		return nil, err
 	}
 	p := &pruneCmd{In: c.Model, Out: "cell.onnx", Data: c.Data, Val: c.Val, Exclude: c.Exclude, Masks: "fold", Quiet: true,
-		training: c.training, lossFlags: c.lossFlags, distillFlag: c.distillFlag, renormFlag: c.renormFlag, computing: c.computing}
+		training: c.training, lossFlags: c.lossFlags, distillFlag: c.distillFlag, renormFlag: c.renormFlag, memoryFlag: c.memoryFlag, computing: c.computing}
 	if structure.Kind != prune.KindNM {
 		p.Ratio = &cell.Ratio
 	}

@@ -226,7 +226,10 @@ func (c *pruneCmd) epochs() int {
 // train runs the method and leaves the best epoch in t; g is the model as read.
 func (c *pruneCmd) train(con *console, t *prune.Trainer, g *graph.Graph, s *sources, r *report.Run) error {
 	t.Config = c.config(s)
-	var err error
+	err := c.allowed(con, t, s)
+	if err != nil {
+		return err
+	}
 	if t.Journal, err = c.journal(c.keep); err != nil {
 		return err
 	}
@@ -265,6 +268,23 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, g *graph.Graph, s *sour
 	c.trace.done(c, t.Passes(), keptWeights(t.Masks))
 	enterDivergences(r, t.Journal)
 	return nil
+}
+
+// allowed refuses a run that takes more memory than there is.
+func (c *pruneCmd) allowed(con *console, t *prune.Trainer, s *sources) error {
+	has := settledMemory()
+	need, err := t.Need(c.method, s.loss.live, s.val != nil && s.valLoss.live && !s.val.Label().Present)
+	if err != nil {
+		return err
+	}
+	if c.Rewind != nil {
+		need += prune.ParameterBytes(t.Graph, t.State)
+	}
+	total, err := c.allow(t.Graph.Name, has, need, t.Config.Batch)
+	if err == nil && total >= 1<<30 {
+		fmt.Fprintf(con.err, "memory: about %s\n", mebibytes(total))
+	}
+	return err
 }
 
 // patient makes signals wait for the end of a step, where checkpoints are written.
