@@ -289,7 +289,7 @@ func (c *channels) at(v *Value, axis int) []int32 {
 		}
 		c.zero[v.Index][axis] = c.weight[v]
 	default:
-		why := &reason{nil, "has one position"}
+		why := &reason{nil, "could only go all at once"}
 		if !v.source() {
 			why = &reason{v.Producer, "mixes the positions of the axis"}
 			if v.Producer == nil {

@@ -74,7 +74,7 @@ func (r *ruleInForce) factor(f op.Factor) []int32 {
 	free := func(n int) []int32 {
 		a := make([]int32, n)
 		if n == 1 {
-			a[0] = c.frozen(&reason{r.n, "has one position"})
+			a[0] = c.frozen(&reason{r.n, "could only go all at once"})
 			return a
 		}
 		first := c.free(n)

@@ -84,6 +84,10 @@ var topologies = []topology{
 		r = b.Node("Transpose", "turn", []string{r}, "perm", []int64{0, 2, 1, 3, 4})
 		head(b, b.Node("Reshape", "flat", []string{r, b.Ints("back", 0, 6, 4, 4)}), 6)
 	}},
+	// ShuffleNet's unit: places that are the same in both convolutions' groups go together.
+	{name: "grouped behind a shuffle", groups: "a.w×6 g.w×2", build: func(b *onnxtest.Builder) { shuffled(b, 2, 4) }},
+	// The second convolution's groups would lose unequal numbers of channels.
+	{name: "grouped behind an uneven shuffle", groups: "a.w×4", frozen: "g.w/0 g.b/0 d.w/0 d.b/0 h.w/1", build: func(b *onnxtest.Builder) { shuffled(b, 3, 4) }},
 	{name: "flatten", groups: "a.w×6", build: func(b *onnxtest.Builder) {
 		f := b.Node("Flatten", "flat", []string{conv(b, image(b), "a", 3, 6, 3, 1)})
 		b.Node("Gemm", "fc", []string{f, b.Weight("fc.w", 1, 5, 96), b.Weight("fc.b", 1, 5)}, "transB", 1)
@@ -177,6 +181,19 @@ var topologies = []topology{
 		flat := b.Node("Reshape", "flat", []string{a, to})
 		head(b, b.Node("Reshape", "square", []string{flat, b.Ints("back", 0, 6, 4, 4)}), 6)
 	}},
+}
+
+// shuffled is a grouped convolution, a shuffle of its channels, of which every group has
+// per, a depthwise convolution and a grouped one, with a residual.
+func shuffled(b *onnxtest.Builder, groups, per int) {
+	n := groups * per
+	a := conv(b, image(b), "a", 3, 12, 3, 1)
+	x := relu(b, conv(b, a, "g", 12, n, 1, groups))
+	x = b.Node("Reshape", "split", []string{x, b.Ints("to", 0, int64(groups), int64(per), 4, 4)})
+	x = b.Node("Transpose", "turn", []string{x}, "perm", []int64{0, 2, 1, 3, 4})
+	x = b.Node("Reshape", "flat", []string{x, b.Ints("back", 0, int64(n), 4, 4)})
+	x = conv(b, conv(b, x, "d", n, n, 3, n), "h", n, 12, 1, groups)
+	head(b, b.Node("Add", "sum", []string{a, x}), 12)
 }
 
 // attention adds two heads of 3 places; f, if given, is applied to q and k.

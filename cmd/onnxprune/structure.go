@@ -63,7 +63,7 @@ func (s *structural) check(ratio *float64) (float64, error) {
 	}
 	switch {
 	case s.structure.Kind == prune.KindNM && ratio != nil:
-		return 0, fmt.Errorf("--ratio is for other structures, --structure %s has its own", s.structure)
+		return 0, fmt.Errorf("--structure %s says itself how many weights go, leave --ratio out", s.structure)
 	case s.structure.Kind == prune.KindNM:
 		return s.structure.Share(), nil
 	case ratio == nil && len(s.LayerRatio) > 0:
