@@ -40,6 +40,7 @@ type pruneCmd struct {
 	Exclude []pattern `help:"Leave out weights whose initializer or node name matches; groups that hold one, for filter and channel. Repeatable." sep:"none" placeholder:"REGEX"`
 	Masks   string    `help:"How masks are written: fold puts exact zeros into the weights, node adds Mul(W, W.mask) (${enum})." enum:"fold,node" default:"fold"`
 	Report  string    `help:"Write a report." placeholder:"FILE.json"`
+	JSON    bool      `help:"Print the report in place of tables."`
 	Quiet   bool      `help:"Print nothing but errors."`
 
 	structural
@@ -125,7 +126,10 @@ func (c *pruneCmd) Run(con *console) error {
 	if err := c.keep.complete(); err != nil {
 		return err
 	}
-	if c.structure.Grouped() {
+	switch {
+	case c.JSON:
+		return report.WriteJSON(con.out, r)
+	case c.structure.Grouped():
 		return c.showChannels(con, r)
 	}
 	return c.show(con, r, check)
