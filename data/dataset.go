@@ -74,9 +74,12 @@ func (d *Dataset) Label() Label {
 	return Label{Present: true, Float: d.labels.dtype == Float32, Shape: slices.Clone(d.labels.shape)}
 }
 
-// Files are the paths of all files that the dataset reads.
+// Files are the paths of all files that the dataset reads; a generated one has none.
 func (d *Dataset) Files() []string {
 	var files []string
+	if d.Generated() {
+		return nil
+	}
 	for _, s := range d.streams() {
 		for _, sh := range s.shards {
 			files = append(files, filepath.Join(d.dir, sh.name))

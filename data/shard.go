@@ -18,6 +18,7 @@ type shard struct {
 	rowElems int
 	mapped   []byte   // the whole file, or nil
 	file     *os.File // where it could not be mapped
+	inMemory bool     // mapped is no mapping
 }
 
 // maxRowElems bounds the elements of one row, so that offsets within a batch fit.
@@ -75,6 +76,9 @@ func (s *shard) close() error {
 	}
 	m := s.mapped
 	s.mapped = nil
+	if s.inMemory {
+		return nil
+	}
 	return unmapFile(m)
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/internal/kernel"
@@ -53,6 +54,7 @@ type compiler struct {
 	insts  []*inst
 	roles  map[*graph.Value]graph.Role
 	loss   *value
+	others []*value // by Options.Others; nil where left out
 	// scored is the value of the graph that loss is.
 	scored *graph.Value
 	// needs marks the nodes that outputs depend on, by graph.Node.Index.
@@ -73,6 +75,9 @@ func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
 	c.plan.ctx = op.Context{Pool: opt.Pool, Training: opt.Loss != nil, FreezeNorm: opt.FreezeNorm}
 	c.build()
 	if opt.Lower != nil {
+		if len(opt.Others) > 0 {
+			return nil, fmt.Errorf("%s: another engine's loss reads one output, %d were asked for", g.Name, 1+len(opt.Others))
+		}
 		return c.plan, c.lower()
 	}
 	if !opt.NoFusion {
@@ -347,11 +352,17 @@ func (c *compiler) layouts() error {
 		}
 		insts = append(insts, i)
 	}
+	c.others = make([]*value, len(c.opt.Others))
 	for k, v := range c.g.Outputs {
 		out := convert(c.values[v.Index], op.RowMajor)
 		out.final = true
 		if c.loss == c.values[v.Index] && k == 0 {
 			c.loss = out
+		}
+		for i, o := range c.opt.Others {
+			if o == k && k > 0 && c.opt.Loss != nil && out.t.Type.IsFloat() && out.t.Rank() > 0 && out.t.Shape[0] == c.opt.Batch && out.product != nil && !slices.Contains(c.others, out) {
+				c.others[i] = out
+			}
 		}
 		c.plan.Outputs = append(c.plan.Outputs, out.t)
 	}

@@ -13,6 +13,8 @@ type Target struct {
 	Labels []int64
 	// Values are real targets in the shape of the output.
 	Values []float32
+	// Others are those of the further outputs that a plan's loss reads.
+	Others [][]float32
 }
 
 // Loss is a training objective, averaged over the batch.
@@ -107,6 +109,37 @@ func (MeanSquaredError) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, e
 		}
 	}
 	return total * scale, nil
+}
+
+// FromLogits implements [Loss].
+func (NormalizedSquaredError) FromLogits() bool { return false }
+
+// NormalizedSquaredError is Σ(y − target)² / Σ(target − t̄)² with t̄ the mean of all target
+// values of the batch: the squared error as a fraction of the target's variance, which does
+// not depend on its scale. A target without variance counts with one of 1e-12.
+type NormalizedSquaredError struct{}
+
+// Eval implements [Loss].
+func (NormalizedSquaredError) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, error) {
+	loss, err := MeanSquaredError{}.Eval(y, t, dy)
+	if err != nil || len(t.Values) == 0 {
+		return loss, err
+	}
+	mean, variance := 0.0, 0.0
+	for _, v := range t.Values {
+		mean += float64(v)
+	}
+	mean /= float64(len(t.Values))
+	for _, v := range t.Values {
+		variance += (float64(v) - mean) * (float64(v) - mean)
+	}
+	variance = max(1e-12, variance/float64(len(t.Values)))
+	if dy != nil {
+		for i := range dy.F {
+			dy.F[i] = float32(float64(dy.F[i]) / variance)
+		}
+	}
+	return loss / variance, nil
 }
 
 // Distillation is T²·KL(softmax(teacher/T) ‖ softmax(y/T)), averaged over samples,

@@ -28,6 +28,7 @@ func TestLossGradients(t *testing.T) {
 		{"cross-entropy", CrossEntropy{}, []int{3, 5}, &Target{Labels: []int64{4, 0, 2}}},
 		{"cross-entropy per position", CrossEntropy{}, []int{2, 3, 2, 2}, &Target{Labels: []int64{0, 1, 2, 0, 1, 2, 1, 1}}},
 		{"mean squared error", MeanSquaredError{}, []int{2, 3, 2}, &Target{Values: values(12)}},
+		{"normalized squared error", NormalizedSquaredError{}, []int{3, 4}, &Target{Values: values(12)}},
 		{"distillation", Distillation{Temperature: 4}, []int{3, 5}, &Target{Values: values(15)}},
 		{"distillation with labels", Distillation{Temperature: 2, LabelWeight: 0.3}, []int{3, 5}, &Target{Values: values(15), Labels: []int64{1, 1, 4}}},
 	}

@@ -21,6 +21,10 @@ type Options struct {
 	Dims map[string]int
 	// Loss makes the plan one for training: forward, loss, backward.
 	Loss Loss
+	// Others are further outputs that Loss reads, by index: the loss is the mean over them
+	// and output 0. Outputs that depend on no trained initializer, or do not have a row of
+	// floats per sample, are left out; see [Plan.Others].
+	Others []int
 	// FreezeNorm keeps BatchNormalization on its running statistics in training.
 	FreezeNorm bool
 	// Pool computes; it may be shared by plans that do not run at the same time.
@@ -47,6 +51,7 @@ type Plan struct {
 	loss     Loss
 	logits   *op.Tensor
 	dlogits  *op.Tensor
+	others   []further
 	grads    map[string]*op.Tensor
 	trained  []string
 	arena    []float32
@@ -56,6 +61,12 @@ type Plan struct {
 	need     int64
 	// spent is the time in every call, nil unless it is measured.
 	spent map[*call]time.Duration
+}
+
+// further is an output beside output 0 that the loss reads.
+type further struct {
+	output int
+	y, dy  *op.Tensor
 }
 
 // call is one operator call on fixed tensors.
@@ -113,6 +124,11 @@ func (p *Plan) Step(target *Target) (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", p.Name, err)
 	}
+	if len(p.others) > 0 {
+		if loss, err = p.evalOthers(loss, target); err != nil {
+			return 0, fmt.Errorf("%s: %w", p.Name, err)
+		}
+	}
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return loss, nil
 	}
@@ -125,6 +141,39 @@ func (p *Plan) named(err error) error {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}
 	return nil
+}
+
+// evalOthers adds the losses of further outputs to that of the first, and makes the mean of
+// values and gradients.
+func (p *Plan) evalOthers(loss float64, target *Target) (float64, error) {
+	if len(target.Others) != len(p.others) {
+		return 0, fmt.Errorf("the batch has values for %d further outputs, the loss reads %d", len(target.Others), len(p.others))
+	}
+	n := float64(1 + len(p.others))
+	scale := func(dy *op.Tensor) {
+		for i := range dy.F {
+			dy.F[i] /= float32(n)
+		}
+	}
+	scale(p.dlogits)
+	for i, h := range p.others {
+		l, err := p.loss.Eval(h.y, &Target{Values: target.Others[i]}, h.dy)
+		if err != nil {
+			return 0, fmt.Errorf("output %d: %w", h.output, err)
+		}
+		scale(h.dy)
+		loss += l
+	}
+	return loss / n, nil
+}
+
+// Others are the further outputs that the loss reads, by index.
+func (p *Plan) Others() []int {
+	var list []int
+	for _, h := range p.others {
+		list = append(list, h.output)
+	}
+	return list
 }
 
 func (c *call) run(ctx *op.Context, back bool) error {

@@ -13,6 +13,11 @@ import (
 // loss. The error names every node on such a way that has no gradient.
 func (c *compiler) needGradients() error {
 	reach := map[*value]bool{c.loss: true}
+	for _, v := range c.others {
+		if v != nil {
+			reach[v] = true
+		}
+	}
 	for k := len(c.insts) - 1; k >= 0; k-- {
 		i := c.insts[k]
 		for _, o := range i.out {
@@ -90,6 +95,14 @@ func (c *compiler) schedule() error {
 		c.loss.store.touch(s.now)
 		c.loss.grad = s.storage(c.loss.t.Size())
 		c.plan.dlogits = s.gradTensor(c.loss, false)
+		for i, v := range c.others {
+			if v == nil || !v.wants || v == c.loss || v.grad != nil {
+				continue
+			}
+			v.store.touch(s.now)
+			v.grad = s.storage(v.t.Size())
+			c.plan.others = append(c.plan.others, further{c.opt.Others[i], v.t, s.gradTensor(v, false)})
+		}
 		for k := len(c.insts) - 1; k >= 0; k-- {
 			s.now++
 			s.backward(c.insts[k])

@@ -50,7 +50,7 @@ func (s *Score) better(o *Score) bool {
 
 // Evaluate runs a plan over a whole dataset in file order. progress may be nil.
 func Evaluate(p *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(done, total int)) (*Score, error) {
-	return evaluate(p, nil, d, loss, func(done, total int) error {
+	return evaluate(p, nil, nil, d, loss, func(done, total int) error {
 		if progress != nil {
 			progress(done, total)
 		}
@@ -59,8 +59,8 @@ func Evaluate(p *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(d
 }
 
 // evaluate compares with the outputs of teacher, if there is one, in place of the data's
-// values. An error of progress ends it.
-func evaluate(p, teacher *engine.Plan, d *data.Dataset, loss engine.Loss, progress func(done, total int) error) (*Score, error) {
+// values; the loss is then the mean over output 0 and others. An error of progress ends it.
+func evaluate(p, teacher *engine.Plan, others []int, d *data.Dataset, loss engine.Loss, progress func(done, total int) error) (*Score, error) {
 	if err := p.CheckScored(loss); err != nil {
 		return nil, err
 	}
@@ -91,8 +91,12 @@ func evaluate(p, teacher *engine.Plan, d *data.Dataset, loss engine.Loss, progre
 			}
 			y := teacher.Scored(loss)
 			target.Values = y.F[:b.Rows*(y.Size()/teacher.Batch)]
+			for _, k := range others {
+				y := teacher.Outputs[k]
+				target.Others = append(target.Others, y.F[:b.Rows*(y.Size()/teacher.Batch)])
+			}
 		}
-		if err := s.add(p, b, loss, target); err != nil {
+		if err := s.add(p, b, loss, target, others); err != nil {
 			return nil, err
 		}
 		b.Release()
@@ -110,14 +114,22 @@ func evaluate(p, teacher *engine.Plan, d *data.Dataset, loss engine.Loss, progre
 }
 
 // add counts the samples of one batch, which may be smaller than the plan's.
-func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss, target *engine.Target) error {
+func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss, target *engine.Target, others []int) error {
+	first := func(y *op.Tensor) *op.Tensor {
+		return &op.Tensor{Type: y.Type, Shape: append([]int{b.Rows}, y.Shape[1:]...), F: y.F[:b.Rows*(y.Size()/p.Batch)]}
+	}
 	y := p.Scored(loss)
 	per := y.Size() / p.Batch
-	rows := &op.Tensor{Type: y.Type, Shape: append([]int{b.Rows}, y.Shape[1:]...), F: y.F[:b.Rows*per]}
+	rows := first(y)
 	l, err := loss.Eval(rows, target, nil)
+	for i, v := range target.Others {
+		more, e := loss.Eval(first(p.Outputs[others[i]]), &engine.Target{Values: v}, nil)
+		l, err = l+more, errors.Join(err, e)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}
+	l /= float64(1 + len(target.Others))
 	s.Loss += l * float64(b.Rows)
 	s.Samples += b.Rows
 	if b.Labels == nil || len(b.Labels) != b.Rows {

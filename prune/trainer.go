@@ -57,6 +57,9 @@ type Config struct {
 	// LabelShare·values, which for mean squared error has the gradient of the mixed losses.
 	Teacher    *engine.Plan
 	LabelShare float64
+	// Others are further outputs of which the loss is the mean with output 0, by index; they
+	// want a Teacher.
+	Others []int
 	// EvalTeacher, if set, gives evaluations their target values.
 	EvalTeacher *engine.Plan
 	// Retries is how often a run may diverge and go back to the beginning of the epoch with
@@ -139,7 +142,7 @@ func (t *Trainer) Prepare() error {
 		c.Batch = t.Train.Len()
 	}
 	var err error
-	t.plan, err = engine.Compile(t.Graph, t.State, engine.Options{Batch: c.Batch, Dims: c.Dims, Loss: c.Loss, FreezeNorm: c.FreezeNorm, Pool: t.Pool, Lower: c.Lower})
+	t.plan, err = engine.Compile(t.Graph, t.State, engine.Options{Batch: c.Batch, Dims: c.Dims, Loss: c.Loss, Others: c.Others, FreezeNorm: c.FreezeNorm, Pool: t.Pool, Lower: c.Lower})
 	if err != nil {
 		return err
 	}
@@ -182,6 +185,9 @@ func (t *Trainer) gradients(b *data.Batch) (float64, error) {
 			return 0, err
 		}
 		target.Values = t.mix(t.Config.Teacher.Scored(t.Config.Loss).F, b.Targets)
+		for _, k := range t.plan.Others() {
+			target.Others = append(target.Others, t.Config.Teacher.Outputs[k].F)
+		}
 	}
 	return t.plan.Step(target)
 }
@@ -287,7 +293,7 @@ func (t *Trainer) Evaluate(d *data.Dataset) (*Score, error) {
 	if loss == nil {
 		loss = t.Config.Loss
 	}
-	return evaluate(t.eval, t.Config.EvalTeacher, d, loss, func(int, int) error {
+	return evaluate(t.eval, t.Config.EvalTeacher, t.plan.Others(), d, loss, func(int, int) error {
 		if t.Journal.stopped() {
 			return ErrStopped
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/alecthomas/kong"
@@ -14,7 +15,8 @@ import (
 
 // distillFlag makes the model as read the teacher.
 type distillFlag struct {
-	Distill share `help:"Learn from output 0 of the model before pruning; labels are optional: by KL for classes, by mean squared error otherwise (--loss distill or mse decides). A SHARE below 1, as --distill=0.5, leaves the rest to the labels." placeholder:"SHARE"`
+	Distill        share    `help:"Learn from the outputs of the model before pruning; labels are optional: by KL of output 0 for classes, by the squared error of all outputs otherwise (--loss distill or mse decides). A SHARE below 1, as --distill=0.5, leaves the rest to the labels of output 0. Without --data, inputs are made up." placeholder:"SHARE"`
+	DistillOutputs []string `help:"Outputs whose squared error counts (default: all)." placeholder:"NAME,…"`
 }
 
 // share is a flag whose value, a number, may be left out.
@@ -48,11 +50,14 @@ func (s share) MarshalJSON() ([]byte, error) { return json.Marshal(s.of) }
 
 func (d *distillFlag) check(l *lossFlags, data bool) error {
 	if !d.Distill.set {
+		if len(d.DistillOutputs) > 0 {
+			return errors.New("--distill-outputs goes with --distill")
+		}
 		return nil
 	}
 	switch {
-	case !data:
-		return errors.New("--distill needs --data")
+	case !data && d.Distill.of != 1:
+		return fmt.Errorf("--distill=%g needs --data: made-up inputs have no labels", d.Distill.of)
 	case !(d.Distill.of > 0 && d.Distill.of <= 1):
 		return fmt.Errorf("--distill is %g, wants more than 0, up to 1", d.Distill.of)
 	case l.Loss == "ce":
@@ -90,9 +95,21 @@ func (c *pruneCmd) distillation(g *graph.Graph, s *sources, dims map[string]int)
 			}
 		}
 	}
+	named, err := c.outputs(g)
+	if err != nil {
+		return err
+	}
 	measure := objective{name: "mean squared error to the unpruned model", loss: engine.MeanSquaredError{}, live: true}
+	if rest == 0 {
+		measure = objective{name: "mean squared error to the unpruned model, over its variance", loss: engine.NormalizedSquaredError{}, live: true}
+		s.others = named
+	}
 	s.loss, s.labelShare = measure, rest
 	if classes {
+		if len(c.DistillOutputs) > 0 {
+			return errors.New("--distill-outputs is for squared errors, the loss here is the KL of output 0\nhint: try --loss mse")
+		}
+		s.others = nil
 		measure = objective{name: "distillation from the unpruned model", loss: engine.Distillation{Temperature: c.Temperature}, live: true}
 		s.loss, s.labelShare = measure, 0
 		s.loss.loss = engine.Distillation{Temperature: c.Temperature, LabelWeight: rest}
@@ -101,6 +118,24 @@ func (c *pruneCmd) distillation(g *graph.Graph, s *sources, dims map[string]int)
 		s.valLoss = measure
 	}
 	return nil
+}
+
+// outputs are the further outputs that a squared error reads: all, or those named, of which
+// output 0 is one where it is named first or alone.
+func (c *pruneCmd) outputs(g *graph.Graph) ([]int, error) {
+	var others []int
+	for i, v := range g.Outputs {
+		if i > 0 && (len(c.DistillOutputs) == 0 || slices.Contains(c.DistillOutputs, v.Name)) {
+			others = append(others, i)
+		}
+	}
+	var errs []error
+	for _, name := range c.DistillOutputs {
+		if !slices.ContainsFunc(g.Outputs, func(v *graph.Value) bool { return v.Name == name }) {
+			errs = append(errs, fmt.Errorf("%s: --distill-outputs: no output %q", g.Name, name))
+		}
+	}
+	return others, errors.Join(errs...)
 }
 
 // teach makes the unpruned model the teacher, of training and of what is measured

@@ -72,7 +72,7 @@ func (c *pruneCmd) Validate() error {
 	if c.ratio, err = c.structural.check(c.Ratio); err != nil {
 		return err
 	}
-	if err := c.methodFlags.check(c.structure, c.Importance, c.Data != ""); err != nil {
+	if err := c.methodFlags.check(c.structure, c.Importance, c.trains()); err != nil {
 		return err
 	}
 	switch {
@@ -80,11 +80,11 @@ func (c *pruneCmd) Validate() error {
 		c.Importance = c.method.Name
 	case c.structure.Grouped() && c.Importance == "":
 		c.Importance = prune.UntrainedImportance
-		if c.Data != "" {
+		if c.trains() {
 			c.Importance = prune.TrainedImportance
 		}
 	}
-	if i, err := prune.FindImportance(c.Importance); err == nil && i.Gradients && c.structure.Grouped() && c.Data == "" {
+	if i, err := prune.FindImportance(c.Importance); err == nil && i.Gradients && c.structure.Grouped() && !c.trains() {
 		return fmt.Errorf("--importance %s needs --data", c.Importance)
 	}
 	if c.structure.Grouped() && c.Masks == string(graph.AsNode) {
@@ -99,10 +99,10 @@ func (c *pruneCmd) Validate() error {
 	if err := c.distillFlag.check(&c.lossFlags, c.Data != ""); err != nil {
 		return err
 	}
-	if err := c.renormFlag.check(c.Data != ""); err != nil {
+	if err := c.renormFlag.check(c.trains()); err != nil {
 		return err
 	}
-	if err := c.saving.check(c.Data != ""); err != nil {
+	if err := c.saving.check(c.trains()); err != nil {
 		return err
 	}
 	return errors.Join(c.memoryFlag.check(), c.computing.check())

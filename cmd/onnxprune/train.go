@@ -37,7 +37,11 @@ type training struct {
 
 // First learning rates. Scores of channels sum the gradients of many weights, and wander
 // at the rate of single ones.
+//
+// A squared error over its variance has gradients some times those of a cross-entropy, and
+// the models that learn by it often have no BatchNormalization to bear large steps.
 const (
+	errorLR       = 0.005
 	weightLR      = 0.05
 	weightMaskLR  = 0.03
 	channelLR     = 0.02
@@ -88,8 +92,10 @@ type sources struct {
 	valLoss    objective
 	// labelShare is that of float labels in the teacher's values.
 	labelShare float64
-	augment    data.Augment
-	dims       map[string]int
+	// others are further outputs that a squared error reads.
+	others  []int
+	augment data.Augment
+	dims    map[string]int
 }
 
 // Close releases the files.
@@ -109,6 +115,11 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 			s.Close()
 		}
 	}()
+	if c.Data == "" && c.Distill.set {
+		if err = c.generate(g, s, dims); err != nil {
+			return s, err
+		}
+	}
 	if c.Data != "" {
 		if s.train, err = openData(g, c.Data, dims, c.labels()); err != nil {
 			return s, err
@@ -158,10 +169,13 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 
 // config are the settings of a training run.
 func (c *pruneCmd) config(s *sources) prune.Config {
+	if _, ok := s.loss.loss.(engine.NormalizedSquaredError); ok && c.GivenLR == nil {
+		c.LR = errorLR
+	}
 	return prune.Config{
 		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
 		BothBatches: c.BothBatches && c.Method == "bip", Ramp: c.Ramp, WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
-		FreezeNorm: c.FreezeNorm, Lower: c.lowering(), Retries: c.retries(), Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
+		Others: s.others, FreezeNorm: c.FreezeNorm, Lower: c.lowering(), Retries: c.retries(), Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
 }
 
@@ -172,7 +186,11 @@ func (c *pruneCmd) announce(con *console, t *prune.Trainer, s *sources, r *repor
 	if s.augment == data.AugmentNone {
 		augment = "no"
 	}
-	line := fmt.Sprintf("%s: %s, %s augmentation, loss %s, %s of %s at batch %d", c.Method, plural(s.train.Len(), "training sample"),
+	what := "training sample"
+	if s.train.Generated() {
+		what = "made-up sample"
+	}
+	line := fmt.Sprintf("%s: %s, %s augmentation, loss %s, %s of %s at batch %d", c.Method, plural(s.train.Len(), what),
 		augment, s.loss.name, plural(c.epochs(), "epoch"), plural(t.StepsPerEpoch(), "step"), t.Config.Batch)
 	if s.val != nil {
 		line += fmt.Sprintf(", measured on %s", plural(s.val.Len(), "sample"))
