@@ -42,7 +42,7 @@ func stageFile(name string, write func(io.Writer) error) (*stagedFile, error) {
 }
 
 // open creates the temporary file, empty.
-func (s *stagedFile) open() (f *os.File, old os.FileInfo, err error) {
+func (s *stagedFile) open() (f outputFile, old os.FileInfo, err error) {
 	if target, err := filepath.EvalSymlinks(s.path); err == nil {
 		s.path = target
 	}
@@ -81,7 +81,7 @@ func (s *stagedFile) write(write func(io.Writer) error) error {
 func commitAll(files []*stagedFile) error {
 	defer discard(files)
 	for _, s := range files {
-		if err := os.Rename(s.temp, s.path); err != nil {
+		if err := disk.rename(s.temp, s.path); err != nil {
 			var le *os.LinkError
 			if errors.As(err, &le) {
 				err = le.Err
@@ -126,13 +126,13 @@ func forgetTemporary(name string) {
 }
 
 // createTemp creates a file beside path with the permissions that a new file gets.
-func createTemp(path string) (*os.File, error) {
+func createTemp(path string) (outputFile, error) {
 	temporaries.Lock()
 	defer temporaries.Unlock()
 	dir, base := filepath.Split(path)
 	for i := 0; ; i++ {
 		name := filepath.Join(dir, fmt.Sprintf(".%s.%d.%d.tmp", base, os.Getpid(), i))
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		f, err := disk.create(name)
 		if err == nil {
 			temporaries.names[name] = true
 		}
@@ -143,7 +143,7 @@ func createTemp(path string) (*os.File, error) {
 }
 
 // fill writes, syncs and closes f.
-func fill(f *os.File, old os.FileInfo, write func(io.Writer) error) (err error) {
+func fill(f outputFile, old os.FileInfo, write func(io.Writer) error) (err error) {
 	defer func() {
 		err = errors.Join(err, f.Close())
 	}()

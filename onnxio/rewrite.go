@@ -24,7 +24,7 @@ type Rewrite struct {
 	moved   []copied
 
 	staged  []*stagedFile // the data file, then the model
-	file    *os.File      // the data file
+	file    outputFile    // the data file
 	name    string        // of the data file, as the model says it
 	placed  []region
 	size    int64

@@ -22,6 +22,7 @@ func (t *Trainer) hold() {
 // visit lists the variables: values, masks, momenta. Z follows from them.
 func (t *Trainer) visit(s *slots) {
 	s.count("step", &t.step)
+	s.number("rising", &t.rising)
 	masked := map[string]bool{}
 	for _, list := range [][]Layer{t.Masks.Layers, t.Masks.Fixed} {
 		for i := range list {

@@ -139,6 +139,7 @@ func TestGoOn(t *testing.T) {
 		"bip block":     weightRun(t, "bip", Structure{Kind: KindBlock, Rows: 2, Columns: 2}, -1, nil),
 		"bip rewind":    weightRun(t, "bip", Structure{}, 2, func(c *Config) { c.Retrain = 2 }),
 		"bip diverging": weightRun(t, "bip", Structure{}, -1, func(c *Config) { c.LR, c.Retries = 40, 3 }),
+		"bip ramp":      weightRun(t, "bip", Structure{}, -1, func(c *Config) { c.Ratio, c.Ramp, c.Epochs, c.Retrain = 0.8, 0.6, 3, 1 }),
 		"imp rewind":    weightRun(t, "imp", Structure{}, 1, nil),
 		"imp":           weightRun(t, "imp", Structure{}, -1, func(c *Config) { c.Epochs = 1 }),
 		"hydra rewind":  weightRun(t, "hydra", Structure{}, 1, func(c *Config) { c.Retrain = 1 }),
