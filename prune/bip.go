@@ -125,6 +125,7 @@ func (b *BiP) Run() error {
 			return err
 		}
 	}
+	t.Journal.Trace.rankWeights(b.scores)
 	return nil
 }
 

@@ -73,6 +73,7 @@ func (b *UnitBiP) Run() error {
 			return err
 		}
 	}
+	t.Journal.Trace.rankUnits(b.scores, b.u.Removed())
 	return nil
 }
 

@@ -103,6 +103,7 @@ func impRound(t *Trainer, ratio float64) {
 	}
 	t.Masks.projection(t.Config.Structure, ratio, t.Pool, value).project(scores, t.Masks.masks())
 	t.Masks.Apply()
+	t.Journal.Trace.rankWeights(magnitudes(t.Masks))
 }
 
 // Rungs are ratios below Config.Ratio whose results imp has on its way.

@@ -32,6 +32,9 @@ type Journal struct {
 	// [ErrStopped].
 	Stop func() bool
 
+	// Trace, if not nil, is filled on the way; see [NewTrace].
+	Trace *Trace
+
 	at      position
 	written position // of the last checkpoint, without what a comparison does not need
 	since   int      // steps since then

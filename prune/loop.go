@@ -102,6 +102,7 @@ func (t *Trainer) makeSteps(epoch int, steps []func(b *data.Batch) (float64, err
 			return step, math.NaN(), nil
 		}
 		t.step++
+		j.Trace.step(epoch, step, t.steps, first)
 		if err := j.made(first); err != nil {
 			return 0, 0, err
 		}

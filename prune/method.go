@@ -46,6 +46,8 @@ type Saliency struct {
 	Dims      map[string]int
 	// Trainer is set where there is data.
 	Trainer *Trainer
+	// Trace, if not nil, sees the scores.
+	Trace *Trace
 }
 
 var methods = map[string]Method{}
@@ -83,13 +85,14 @@ func (s *Saliency) Prune(m Method) error {
 	}
 	s.Masks.projection(s.Structure, s.Ratio, s.Pool, value).project(scores, s.Masks.masks())
 	s.Masks.Apply()
+	s.Trace.rankWeights(scores)
 	return nil
 }
 
 // Saliency is that of the trainer's model with its data.
 func (t *Trainer) Saliency() *Saliency {
 	c := &t.Config
-	return &Saliency{Graph: t.Graph, Masks: t.Masks, Structure: c.Structure, Ratio: c.Ratio, Pool: t.Pool, Seed: c.Seed, Dims: c.Dims, Trainer: t}
+	return &Saliency{Graph: t.Graph, Masks: t.Masks, Structure: c.Structure, Ratio: c.Ratio, Pool: t.Pool, Seed: c.Seed, Dims: c.Dims, Trainer: t, Trace: t.Journal.Trace}
 }
 
 // Run finds masks with a method, trains, and retrains for Config.Retrain epochs with

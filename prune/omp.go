@@ -6,15 +6,20 @@ import (
 
 func init() {
 	registerMethod(Method{Name: "omp", Importance: TrainedImportance, Score: func(s *Saliency) ([][]float32, error) {
-		scores := make([][]float32, len(s.Masks.Layers))
-		for i, l := range s.Masks.Layers {
-			scores[i] = kernel.Floats(len(l.Theta))
-			for k, theta := range l.Theta {
-				scores[i][k] = max(theta, -theta)
-			}
-		}
-		return scores, nil
+		return magnitudes(s.Masks), nil
 	}})
+}
+
+// magnitudes are |θ|.
+func magnitudes(m *Masks) [][]float32 {
+	scores := make([][]float32, len(m.Layers))
+	for i, l := range m.Layers {
+		scores[i] = kernel.Floats(len(l.Theta))
+		for k, theta := range l.Theta {
+			scores[i][k] = max(theta, -theta)
+		}
+	}
+	return scores
 }
 
 // OMP is one-shot magnitude pruning: of all masked weights together the k with the

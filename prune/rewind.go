@@ -34,6 +34,9 @@ func (t *Trainer) RewindTo(from *graph.Graph, epochs int) error {
 		t.Masks.reload()
 	}
 	t.step = 0
+	trace := t.Journal.Trace
+	t.Journal.Trace = nil
+	defer func() { t.Journal.Trace = trace }()
 	for epoch := 1; epoch <= epochs; epoch++ {
 		if _, err := t.epoch(epoch, t.lower); err != nil {
 			return err

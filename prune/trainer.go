@@ -221,6 +221,9 @@ func (t *Trainer) chunks(n int, f func(lo, hi int)) {
 // epochEnd evaluates and remembers the best state.
 func (t *Trainer) epochEnd(epoch int, loss, changed float64) error {
 	epoch += t.Config.Before
+	if epoch == 0 {
+		t.Journal.Trace.begin()
+	}
 	e, done, err := t.Journal.ending(Epoch{Epoch: epoch, TrainLoss: loss, Changed: changed, Ratio: t.rising})
 	if err != nil {
 		return err

@@ -159,6 +159,7 @@ func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *e
 	if err != nil {
 		return nil, err
 	}
+	trace := c.follow(t.Journal, units.Masks, c.Epochs)
 	defer c.patient()()
 	if s.loss.live || s.valLoss.live {
 		if err := c.teach(t, g, s); err != nil {
@@ -180,6 +181,7 @@ func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *e
 	}
 	enterEpochs(r, p.History, best)
 	c.trace.done(c, p.Passes, keptChannels(units))
+	c.followed(trace)
 	enterDivergences(r, p.Journal)
 	return &selection{units: units, choice: p.Choice, values: values}, nil
 }

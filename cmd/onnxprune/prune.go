@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"github.com/onnxprune/onnxprune/onnxio"
 	"github.com/onnxprune/onnxprune/prune"
 	"github.com/onnxprune/onnxprune/report"
+	"github.com/onnxprune/onnxprune/report/page"
 )
 
 // pattern is a regular expression flag.
@@ -39,7 +39,7 @@ type pruneCmd struct {
 	Val     string    `help:"Dataset directory to measure each epoch on; the best epoch is written." placeholder:"DIR"`
 	Exclude []pattern `help:"Leave out weights whose initializer or node name matches; groups that hold one, for filter and channel. Repeatable." sep:"none" placeholder:"REGEX"`
 	Masks   string    `help:"How masks are written: fold puts exact zeros into the weights, node adds Mul(W, W.mask) (${enum})." enum:"fold,node" default:"fold"`
-	Report  string    `help:"Write a report." placeholder:"FILE.json"`
+	Report  string    `help:"Write a report: JSON, or a page with plots where the name ends in .html." placeholder:"FILE"`
 	JSON    bool      `help:"Print the report in place of tables."`
 	Quiet   bool      `help:"Print nothing but errors."`
 
@@ -61,6 +61,7 @@ type pruneCmd struct {
 	ratio float64
 	start time.Time
 	trace *trace
+	page  page.Run
 }
 
 // Validate is called by kong.
@@ -118,10 +119,8 @@ func (c *pruneCmd) Run(con *console) error {
 	if err != nil {
 		return c.keep.hint(err)
 	}
-	if c.Report != "" {
-		if err := onnxio.WriteFileAtomic(c.Report, func(w io.Writer) error { return report.WriteJSON(w, r) }); err != nil {
-			return c.keep.hint(err)
-		}
+	if err := c.writeReport(r); err != nil {
+		return c.keep.hint(err)
 	}
 	if err := c.keep.complete(); err != nil {
 		return err
@@ -189,6 +188,9 @@ func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) 
 	defer pool.Close()
 	if c.keep, err = c.keeper(con, g, s); err != nil {
 		return none, err
+	}
+	if !streams {
+		c.before(g)
 	}
 	if c.structure.Grouped() {
 		return none, c.channels(con, g, s, pool, r)
@@ -370,10 +372,12 @@ func (c *pruneCmd) untrained(con *console, g *graph.Graph, state *engine.State, 
 	}
 	c.introduce(con, len(masks.Layers), masks.Total())
 	if c.ratio > 0 {
-		saliency := &prune.Saliency{Graph: g, Masks: masks, Structure: c.structure, Ratio: c.ratio, Pool: pool, Seed: c.Seed, Dims: s.dims}
+		t := c.follow(&prune.Journal{}, masks, 1)
+		saliency := &prune.Saliency{Graph: g, Masks: masks, Structure: c.structure, Ratio: c.ratio, Pool: pool, Seed: c.Seed, Dims: s.dims, Trace: t}
 		if err := saliency.Prune(c.method); err != nil {
 			return err
 		}
+		c.followed(t)
 	}
 	r.Final.Score, err = evaluate()
 	return err

@@ -6,11 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
-	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/onnxio"
 	"github.com/onnxprune/onnxprune/prune"
 	"github.com/onnxprune/onnxprune/report"
@@ -226,23 +224,8 @@ func (c *sweepCmd) write(r *sweep.Results) error {
 
 // about describes program, machine and data.
 func (r *cells) about() sweep.About {
-	threads := r.c.Threads
-	if threads == 0 {
-		threads = runtime.GOMAXPROCS(0)
-	}
-	return sweep.About{Program: "onnxprune " + version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Kernel: kernel.Active(), Threads: threads,
-		Command: commandLine(os.Args[1:]), Model: filepath.Base(r.c.Model), Data: filepath.Base(r.c.Data), Val: filepath.Base(r.c.Val),
-		TrainSamples: r.train, ValSamples: r.val, Epochs: r.c.Epochs}
-}
-
-// commandLine writes arguments as a shell reads them.
-func commandLine(args []string) string {
-	words := []string{"onnxprune"}
-	for _, a := range args {
-		if a == "" || strings.ContainsAny(a, " \t\n'\"\\$`*?[]{}()<>|&;#~!^") {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-		words = append(words, a)
-	}
-	return strings.Join(words, " ")
+	a := made(&r.c.computing, os.Args[1:])
+	a.Model, a.Data, a.Val = filepath.Base(r.c.Model), filepath.Base(r.c.Data), filepath.Base(r.c.Val)
+	a.TrainSamples, a.ValSamples, a.Epochs = r.train, r.val, r.c.Epochs
+	return a
 }

@@ -105,10 +105,3 @@ func TestSweepHasTheFlagsOfARun(t *testing.T) {
 		}
 	}
 }
-
-func TestCommandLine(t *testing.T) {
-	got := commandLine([]string{"sweep", "a b.onnx", "--exclude", `it's|x`, "--ratios", "0.8:3,paper", ""})
-	if want := `onnxprune sweep 'a b.onnx' --exclude 'it'\''s|x' --ratios 0.8:3,paper ''`; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-}

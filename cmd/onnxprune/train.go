@@ -254,6 +254,7 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, g *graph.Graph, s *sour
 	if err := t.Prepare(); err != nil {
 		return err
 	}
+	trace := c.follow(t.Journal, t.Masks, c.epochs())
 	defer c.patient()()
 	if s.loss.live || s.valLoss.live {
 		if err := c.teach(t, g, s); err != nil {
@@ -284,6 +285,7 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, g *graph.Graph, s *sour
 	}
 	enterEpochs(r, t.History, best)
 	c.trace.done(c, t.Passes(), keptWeights(t.Masks))
+	c.followed(trace)
 	enterDivergences(r, t.Journal)
 	return nil
 }

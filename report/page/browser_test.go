@@ -77,6 +77,40 @@ func results(classes bool) *sweep.Results {
 	return r
 }
 
+// run is a made-up pruning run, trained or not.
+func run(trained bool) *Run {
+	macs := int64(872768)
+	x := &report.Run{Format: 1, Input: "a<b>.onnx", Output: "c.onnx", Settings: report.Settings{Method: "bip", Structure: "weight", Masks: "fold", Seed: 1}, Seconds: 12.5,
+		Ratio: report.Ratio{Requested: 0.9, Achieved: 0.9, Unit: "params", Elements: 1000, Removed: 900},
+		Dense: report.Stage{Size: report.NewSize(1000, 1000, &macs)}, Final: report.Stage{Size: report.NewSize(1000, 100, &macs)},
+		Facts: []report.Fact{{Name: "zeros_stay_zero", Holds: true, Detail: "900 masked elements are exactly zero"}, {Name: "ratio_delivered", Detail: "not so"}}}
+	r := &Run{Report: x, Before: map[string]float64{"w0": 0.1}, Made: sweep.About{Program: "onnxprune v1", Command: "onnxprune 'a<b>.onnx' c.onnx", Threads: 1}}
+	for i, l := range []string{"w0", "w1", "w2"} {
+		x.Layers = append(x.Layers, report.Layer{Name: l, Shape: []int{4, 3}, Params: 100, Nonzero: int64(10 + 20*i)})
+	}
+	if !trained {
+		return r
+	}
+	score := func(v float64) *report.Score {
+		top5 := 1.0
+		return &report.Score{Loss: report.Number(2 - v), Top1: &v, Top5: &top5, Samples: 100}
+	}
+	x.Dense.Score, x.Final.Score, x.ExportedEpoch = score(0.9), score(0.89), 3
+	x.Magnitude = &report.Stage{Size: report.NewSize(1000, 100, &macs), Score: score(0.1)}
+	for e := range 5 {
+		loss := report.Number(1 / float64(e+1))
+		x.Epochs = append(x.Epochs, report.Epoch{Epoch: e, TrainLoss: &loss, MaskChanged: 0.1 / float64(e+1), Val: score(0.1 + 0.2*float64(e))})
+	}
+	for i := range 200 {
+		r.Losses = append(r.Losses, Loss{float64(i) / 50, 1 / (1 + float64(i)/20)})
+	}
+	r.Moved = []Moved{{"w0", 10, 90, 3, 2}, {"w1", 30, 70, 5, 7}, {"w2", 50, 50, 1, 0}}
+	for i := range 30 {
+		r.Scores = append(r.Scores, Scores{High: math.Pow(10, float64(i-24)/8), Kept: i * i * (i / 20), Removed: 100 * (1 - i/20)})
+	}
+	return r
+}
+
 // pages are all that this package writes, by name.
 func pages(t *testing.T) map[string][]byte {
 	t.Helper()
@@ -84,6 +118,8 @@ func pages(t *testing.T) map[string][]byte {
 	for name, f := range map[string]func(b *bytes.Buffer) error{
 		"sweep":      func(b *bytes.Buffer) error { return Sweep(b, results(true)) },
 		"sweep-loss": func(b *bytes.Buffer) error { return Sweep(b, results(false)) },
+		"run":        func(b *bytes.Buffer) error { return run(true).Write(b) },
+		"run-bare":   func(b *bytes.Buffer) error { return run(false).Write(b) },
 		"sweep-none": func(b *bytes.Buffer) error { return Sweep(b, &sweep.Results{Planned: 3}) },
 	} {
 		var b bytes.Buffer
@@ -147,7 +183,7 @@ func browser(t *testing.T, args ...string) []byte {
 // the curves are drawn in their colours, in light and in dark.
 func TestPagesInABrowser(t *testing.T) {
 	for name, b := range pages(t) {
-		if name == "sweep-none" || name == "sweep-loss" {
+		if name != "sweep" && name != "run" {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
