@@ -305,6 +305,15 @@ func accuracy(x *report.Run, last int) (runFigure, error) {
 			c.Marks = append(c.Marks, q)
 		}
 	}
+	rising := 0
+	for _, e := range x.Epochs {
+		if e.Ratio > 0 {
+			rising = e.Epoch
+		}
+	}
+	if rising > 0 {
+		f.Note += fmt.Sprintf("; up to epoch %d the ratio still rises, and fewer weights are gone than were asked for", rising)
+	}
 	f.Note += "."
 	c.Series = append(c.Series, line)
 	room.show(c)
