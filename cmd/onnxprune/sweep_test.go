@@ -14,7 +14,7 @@ import (
 // TestKeyHasEveryFlag changes each flag of a pruning run in turn: all but those that name
 // files or say how the run is shown must change the key of a cell.
 func TestKeyHasEveryFlag(t *testing.T) {
-	aside := map[string]bool{"In": true, "Out": true, "Data": true, "Val": true, "Report": true, "Quiet": true, "Threads": true}
+	aside := map[string]bool{"In": true, "Out": true, "Data": true, "Val": true, "Report": true, "Quiet": true, "Threads": true, "MemoryLimit": true}
 	key := func(p *pruneCmd) string {
 		b, err := json.Marshal(keyFlags(p))
 		if err != nil {
