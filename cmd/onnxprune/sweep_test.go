@@ -76,6 +76,8 @@ func set(t *testing.T, name string, v reflect.Value) {
 		v.SetBool(true)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
+	case reflect.Slice:
+		v.Set(reflect.ValueOf([]string{"x"}))
 	case reflect.Map:
 		v.Set(reflect.ValueOf(map[string]int{"x": 7}))
 	default:
