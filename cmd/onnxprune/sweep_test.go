@@ -59,6 +59,9 @@ func set(t *testing.T, name string, v reflect.Value) {
 	case *[]pattern:
 		*x = []pattern{{regexp.MustCompile("a")}}
 		return
+	case *[]string:
+		*x = []string{"x"}
+		return
 	case *[]layerRatio:
 		*x = []layerRatio{{prune.LayerRatio{Match: regexp.MustCompile("a"), Ratio: 0.5}}}
 		return
