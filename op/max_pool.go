@@ -21,6 +21,9 @@ func init() {
 				Attrs: Attrs{"kernel_shape": IntsAttr(3, 3), "strides": IntsAttr(2, 2), "pads": IntsAttr(1, 1, 1, 1)}},
 			Case{Name: "indices", In: []Arg{Rand(2, 3, 5, 6)}, Outputs: 2,
 				Attrs: Attrs{"kernel_shape": IntsAttr(2, 3), "strides": IntsAttr(2, 1), "pads": IntsAttr(1, 0, 0, 1)}},
+			Case{Name: "indices by columns", In: []Arg{Rand(2, 3, 5, 6)}, Outputs: 2,
+				Attrs: Attrs{"kernel_shape": IntsAttr(2, 3), "pads": IntsAttr(1, 0, 0, 1), "storage_order": IntAttr(1)}},
+			Case{Name: "indices-1d by columns", In: []Arg{Rand(2, 3, 8)}, Outputs: 2, Attrs: Attrs{"kernel_shape": IntsAttr(3), "storage_order": IntAttr(1)}},
 			Case{Name: "indices-1d", In: []Arg{Rand(2, 3, 8)}, Outputs: 2, Attrs: Attrs{"kernel_shape": IntsAttr(3)}},
 		),
 	})
@@ -130,7 +133,9 @@ type maxPool struct {
 	poolForm
 	outputs  int
 	training bool
-	argmax   []int32
+	// columns numbers the pixels of an image by columns in output 1.
+	columns bool
+	argmax  []int32
 }
 
 func newMaxPool(n Node) (Op, error) {
@@ -139,9 +144,7 @@ func newMaxPool(n Node) (Op, error) {
 	if f.outputs > 2 {
 		r.keep(fmt.Errorf("has %d outputs, wants at most 2", f.outputs))
 	}
-	if f.outputs == 2 && r.Int("storage_order", 0) != 0 {
-		r.keep(fmt.Errorf("attribute %q is %d, only 0 is supported", "storage_order", r.Int("storage_order", 0)))
-	}
+	f.columns = r.Bool("storage_order", false)
 	return f, r.err
 }
 
@@ -197,11 +200,14 @@ func (f *maxPool) Forward(c *Context, in, out []*Tensor) error {
 }
 
 // indices turns the places of the maxima, which are pixels of one image, into
-// offsets in the row-major input.
+// offsets in the input, the images of which lie by rows or by columns.
 func (f *maxPool) indices(dst []int64) {
 	s := f.shape
 	image, plane := s.OH*s.OW*s.C, s.H*s.W
 	for i, pixel := range f.argmax {
+		if f.columns {
+			pixel = pixel%int32(s.W)*int32(s.H) + pixel/int32(s.W)
+		}
 		dst[i] = int64((i/image*s.C+i%s.C)*plane) + int64(pixel)
 	}
 }
@@ -269,6 +275,10 @@ func refMaxPool(n Node, in []*Array) []*Array {
 				}
 			}
 			if index {
+				if s := in[0].Shape; len(s) == 4 && (&reader{n: n}).Int("storage_order", 0) == 1 {
+					image := s[2] * s[3]
+					place = place - place%image + place%image%s[3]*s[2] + place%image/s[3]
+				}
 				return float64(place)
 			}
 			return best
