@@ -1,6 +1,6 @@
 GO ?= go
 
-.PHONY: build test race bench zoo judges kill-test generate-check clean
+.PHONY: build test race bench zoo judges kill-test generate-check clean fuzz
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o onnxprune ./cmd/onnxprune
@@ -22,6 +22,9 @@ judges:
 
 kill-test:
 	@CGO_ENABLED=0 $(GO) test -count=1 -timeout 30m -run '^TestKill$$' -v ./cmd/onnxprune -kills 100 | sed -n 's/^.*kill: //p;/^--- FAIL/p;/^FAIL/p'
+
+fuzz:
+	@bash scripts/fuzz.sh 15m
 
 generate-check:
 	@bash scripts/generate-check.sh

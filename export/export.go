@@ -18,6 +18,9 @@ type Result struct {
 	Values map[string][]float32
 	// Masks are true where an element stays, by initializer name.
 	Masks map[string][]bool
+	// Sparse stores tensors that have a mask as sparse initializers, where these are
+	// smaller.
+	Sparse bool
 }
 
 // Check is what was found in the encoded model before it was saved.
@@ -26,6 +29,8 @@ type Check struct {
 	Unchanged bool
 	// Tensors and Elements are under a mask, Zeros of the elements are removed by it.
 	Tensors, Elements, Zeros int
+	// Sparse of the tensors are sparse initializers.
+	Sparse int
 }
 
 // Write puts values and masks into the file that g was read from, checks the result
@@ -63,6 +68,18 @@ func Write(g *graph.Graph, r Result, form graph.MaskForm, path string) (Check, e
 		return Check{}, fmt.Errorf("%s: the pruned model failed its check and was not written: %w", g.Name, err)
 	}
 	c.Unchanged = len(r.Values) == 0 && len(masks) == 0
+	if r.Sparse {
+		for _, name := range slices.Sorted(maps.Keys(r.Masks)) {
+			done, err := m.Sparsify(name)
+			if err != nil {
+				return Check{}, err
+			}
+			if done {
+				c.Sparse++
+				c.Unchanged = false
+			}
+		}
+	}
 	return c, m.Save(path)
 }
 

@@ -187,13 +187,6 @@ func aligned(pos, length int64) int64 {
 	return pos + (align-pos%align)%align
 }
 
-// use notes a location that the model reads from.
-func (p *externalPlan) use(location string) {
-	if !slices.Contains(p.order, location) {
-		p.order = append(p.order, location)
-	}
-}
-
 // dataName returns the first of out.onnx.data, out.onnx.1.data, … that the model does not read from.
 func (m *Model) dataName(plan *externalPlan) (string, error) {
 	dir, base := filepath.Split(plan.path)

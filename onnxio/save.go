@@ -17,20 +17,30 @@ import (
 // new file beside the output, named <path>.data (<path>.1.data and so on where the model itself reads that name, so
 // that no file it depends on is overwritten), offsets aligned. Data files are written before the model.
 //
+// Where the file would be larger than MaxFileSize, the elements of its initializers go to a data file too; the model in
+// memory must then not be used any more.
+//
 // Errors start with the file's name; the model then is as it was before, on disk as well.
 func (m *Model) Save(path string) error {
+	if m.external && isZstd(path) {
+		return m.refuseZstd(path)
+	}
+	if size := m.size(); size > maxFileSize && !m.staged {
+		if isZstd(path) {
+			return m.tooLarge(size)
+		}
+		if err := m.moveOut(); err != nil {
+			return err
+		}
+	}
 	external, err := m.planExternal(path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
-	if m.external && isZstd(path) {
-		return m.refuseZstd(path)
-	}
 	if external != nil {
 		return m.saveExternal(path, external)
 	}
-	size := m.size()
-	if size > MaxFileSize {
+	if size := m.size(); size > maxFileSize {
 		return m.tooLarge(size)
 	}
 	return WriteFileAtomic(path, m.encode(path))

@@ -52,7 +52,7 @@ func (m *Model) Tensor(name string) *TensorProto {
 // SetTensor replaces the elements of an initializer, or of the tensor of the Constant node with that output. Type and
 // encoding stay: raw_data stays raw_data, external stays external. values are in row-major order, as many as there are
 // elements, rounded to nearest even; an element whose float32 value does not change keeps its bits, so that setting
-// what Float32s returned changes nothing, and zero is stored as exact zero.
+// what Float32s returned changes nothing, and zero is stored as exact zero. A sparse initializer becomes a dense one.
 //
 // Types: float, double, float16, bfloat16. A finite value beyond the type's range is an error and changes nothing.
 func (m *Model) SetTensor(name string, values []float32) error {
@@ -81,7 +81,8 @@ func (m *Model) SetTensor(name string, values []float32) error {
 }
 
 // MaskTensor sets the elements of an initializer, or of the tensor of a Constant node, to zero where mask is false,
-// and leaves every bit of the others. mask is in row-major order. Any numeric type but complex.
+// and leaves every bit of the others. mask is in row-major order. Any numeric type but complex. A sparse initializer
+// becomes a dense one.
 func (m *Model) MaskTensor(name string, mask []bool) error {
 	return m.editTensor(name, func(t *TensorProto, n int, raw []byte) error {
 		if n != len(mask) {
@@ -108,6 +109,9 @@ func (m *Model) MaskTensor(name string, mask []bool) error {
 
 // editTensor applies edit to the raw elements of the named tensor and stores the result in the tensor's encoding.
 func (m *Model) editTensor(name string, edit func(t *TensorProto, n int, raw []byte) error) error {
+	if err := m.densify(name); err != nil {
+		return err
+	}
 	s, err := m.tensorSite(name)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Prunes a model of BYTES (default 6e9) of TYPE (default float) in DIR, with at most LIMIT of memory where cgroups can be
-# had, and beside it reads the data with cat and writes as many bytes, each synced. Rounds in turn; times in seconds,
-# memory in MB.
+# Prunes a model of BYTES (default 6e9) of TYPE (default float) in DIR, and beside it reads the data with cat and writes
+# as many bytes; both are synced. In turn, with the time by the clock and of the processors, and the peak of memory.
 #
 #	bench/huge/run.sh DIR [BYTES] [TYPE] [ROUNDS]
 set -euo pipefail
@@ -13,11 +12,10 @@ CGO_ENABLED=0 go build -trimpath -o "$dir/onnxprune" ./cmd/onnxprune
 [[ -e $dir/huge-$type.onnx ]] || go run ./bench/huge -bytes "$bytes" -type "$type" "$dir/huge-$type.onnx"
 data=$dir/huge-$type.onnx.data
 
-seconds() { # of a command, after the disk has settled
+measured() { # what a command takes, after the disk has settled
 	sync
-	local start=${EPOCHREALTIME/,/.}
-	"$@" >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
-	echo "${EPOCHREALTIME/,/.} $start" | awk '{printf "%.2f", $1-$2}'
+	local TIMEFORMAT='%R s (%U user, %S system)'
+	{ time "$@" >"$dir/log" 2>&1; } 2>&1 || { cat "$dir/log" >&2; exit 1; }
 }
 copy() {
 	cat "$data" >/dev/null
@@ -30,16 +28,16 @@ prune() {
 	local pid=$! most=0
 	while peak=$(awk '/^VmHWM/ {print $2}' "/proc/$pid/status" 2>/dev/null) && [[ -n $peak ]]; do
 		most=$peak
-		sleep 0.05
+		sleep 0.5
 	done
 	wait $pid
 	echo $((most / 1024)) >"$dir/peak"
 }
 for ((i = 0; i < rounds; i++)); do
 	rm -f "$dir/copy" "$dir"/out.onnx*
-	a=$(seconds copy)
+	a=$(measured copy)
 	rm -f "$dir/copy"
-	b=$(seconds prune)
-	echo "cat and write $a s, onnxprune $b s, peak $(cat "$dir/peak") MB"
+	b=$(measured prune)
+	echo "cat and write $a, onnxprune $b, peak $(cat "$dir/peak") MB"
 done
 rm -f "$dir/copy" "$dir"/out.onnx*

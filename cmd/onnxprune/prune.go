@@ -39,6 +39,7 @@ type pruneCmd struct {
 	Val     string    `help:"Dataset directory to measure each epoch on; the best epoch is written." placeholder:"DIR"`
 	Exclude []pattern `help:"Leave out weights whose initializer or node name matches; groups that hold one, for filter and channel. Repeatable." sep:"none" placeholder:"REGEX"`
 	Masks   string    `help:"How masks are written: fold puts exact zeros into the weights, node adds Mul(W, W.mask) (${enum})." enum:"fold,node" default:"fold"`
+	Sparse  bool      `help:"Store masked weights as sparse initializers where these are smaller: above two thirds of zeros in float32. Few runtimes read them; ONNX Runtime does."`
 	Report  string    `help:"Write a report: JSON, or a page with plots where the name ends in .html." placeholder:"FILE"`
 	JSON    bool      `help:"Print the report in place of tables."`
 	Quiet   bool      `help:"Print nothing but errors."`
@@ -90,6 +91,12 @@ func (c *pruneCmd) Validate() error {
 	}
 	if c.structure.Grouped() && c.Masks == string(graph.AsNode) {
 		return errors.New("--masks node is for single weights, patterns and blocks; --keep-shapes leaves zeros in place of channels")
+	}
+	switch {
+	case c.Sparse && c.structure.Grouped():
+		return fmt.Errorf("--sparse is for single weights, patterns and blocks, not for --structure %s", c.structure)
+	case c.Sparse && c.Masks == string(graph.AsNode):
+		return errors.New("--sparse is for --masks fold, which has the zeros in the weights")
 	}
 	if err := c.training.check(c.structure); err != nil {
 		return err
@@ -153,6 +160,9 @@ func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) 
 	none := export.Check{}
 	if err := prune.CheckRatio(c.ratio); err != nil {
 		return none, err
+	}
+	if c.Data == "" {
+		frugal()
 	}
 	g, streams, err := c.read()
 	if err != nil {
@@ -231,9 +241,13 @@ func (c *pruneCmd) weights(con *console, g *graph.Graph, s *sources, pool *kerne
 	if err != nil {
 		return export.Check{}, err
 	}
+	result.Sparse = c.Sparse
 	check, err := export.Write(g, result, graph.MaskForm(c.Masks), c.Out)
 	if err != nil {
 		return export.Check{}, err
+	}
+	if check.Sparse > 0 {
+		fmt.Fprintf(con.err, "%s of %d are sparse initializers, which few runtimes read; ONNX Runtime and onnxprune do\n", plural(check.Sparse, "weight tensor"), check.Tensors)
 	}
 	return check, c.finish(r, check, s.dims)
 }

@@ -17,7 +17,7 @@ var prunesInMemory = false
 // streams reports whether the run needs nothing but magnitudes, so that the weights need not be in memory.
 func (c *pruneCmd) streams() bool {
 	return c.Method == "omp" && c.structure.Kind == prune.KindWeight && c.Data == "" && c.Val == "" && c.ratio > 0 &&
-		c.Masks == string(graph.Fold) && c.trace == nil && !prunesInMemory
+		c.Masks == string(graph.Fold) && c.trace == nil && !c.Sparse && !prunesInMemory
 }
 
 // read reads IN, without its weights where the run streams. Files that have masks, or sparse weights, are pruned in
