@@ -102,7 +102,7 @@ func TestSweepHasTheFlagsOfARun(t *testing.T) {
 		return out
 	}
 	// What the grid says, or every cell for itself.
-	own := map[string]bool{"help": true, "ratio": true, "structure": true, "method": true, "retrain": true, "rewind": true, "rewind-from": true, "masks": true, "report": true, "engine": true, "checkpoint": true, "checkpoint-every": true}
+	own := map[string]bool{"help": true, "ratio": true, "structure": true, "method": true, "retrain": true, "rewind": true, "rewind-from": true, "masks": true, "sparse": true, "report": true, "engine": true, "checkpoint": true, "checkpoint-every": true}
 	have := flags(&sweepCmd{})
 	for name := range flags(&pruneCmd{}) {
 		if !own[name] && !have[name] {
