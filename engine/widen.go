@@ -13,7 +13,10 @@ import (
 // two, which costs more than some channels save. Where other operators read such
 // an activation, a call before them takes the additional channels away.
 func (c *compiler) widen() {
-	w := &widener{class: map[*value]*value{}, made: map[*value]bool{}, narrows: map[*value]int{}, weights: map[*value]int{}}
+	w := &widener{
+		class: map[*value]*value{}, made: map[*value]bool{}, narrows: map[*value]int{}, reads: map[*value]int{},
+		weights: map[*value]int{}, depthwise: map[*value]bool{},
+	}
 	for _, i := range c.insts {
 		free, same, ok := wideInputs(i)
 		if ok {
@@ -35,12 +38,17 @@ func (c *compiler) widen() {
 		}
 		params := 0
 		for k, v := range i.in {
-			if v != nil && !(ok && (slices.Contains(free, k) || slices.Contains(same, k))) {
+			switch {
+			case v == nil:
+			case ok && (slices.Contains(free, k) || slices.Contains(same, k)):
+				w.reads[v]++
+			default:
 				w.narrows[v]++
 				params += v.t.Size()
 			}
 		}
 		if ok {
+			w.depthwise[i.out[0]] = i.macs > 0 && len(free) == 0
 			w.weights[i.in[0]] += params
 			w.weights[i.out[0]] += params
 		}
@@ -89,8 +97,11 @@ type widener struct {
 	class   map[*value]*value // to another of the same class, or none
 	made    map[*value]bool   // by an operator that can widen
 	narrows map[*value]int    // readers that cannot
+	reads   map[*value]int    // readers that can
 	weights map[*value]int    // elements of the parameters that have to be widened with it
 	wide    map[*value]int    // channels
+	// depthwise are the outputs of depthwise convolutions, which are bound by memory.
+	depthwise map[*value]bool
 }
 
 func (w *widener) root(v *value) *value {
@@ -106,8 +117,8 @@ func (w *widener) join(a, b *value) {
 	}
 }
 
-// settle decides about every class. One call that narrows is allowed, its cost is
-// that of one pass over an activation; parameters are copied at every run, and must
+// settle decides about every class. One call that narrows is allowed beside others
+// that need none, its cost is that of one pass over an activation; parameters are copied at every run, and must
 // not be more than the activations.
 func (w *widener) settle() {
 	w.wide = map[*value]int{}
@@ -127,16 +138,24 @@ func (w *widener) settle() {
 		if !slices.Contains(vs, r) {
 			vs = append(vs, r)
 		}
-		channels, narrows, size := op.WideChannels(r.t.Shape[1]), 0, 0
+		if slices.ContainsFunc(vs, func(v *value) bool { return !w.made[v] }) {
+			continue
+		}
+		part := 6
+		if slices.ContainsFunc(vs, func(v *value) bool { return w.depthwise[v] }) {
+			part = 4
+		}
+		channels, narrows, reads, size := op.WideChannels(r.t.Shape[1], part), 0, 0, 0
 		ok := channels > r.t.Shape[1]
 		for _, v := range vs {
-			ok = ok && w.made[v] && v.t.Shape[1] == r.t.Shape[1]
+			ok = ok && v.t.Shape[1] == r.t.Shape[1]
 			size += v.t.Size() - w.weights[v]
+			reads += w.reads[v]
 			if w.narrows[v] > 0 {
 				narrows++
 			}
 		}
-		if !ok || narrows > 1 || size < 0 {
+		if !ok || narrows > 1 || reads == 0 || size < 0 {
 			continue
 		}
 		for _, v := range vs {

@@ -128,7 +128,7 @@ func testWidened(t *testing.T, name string, loss Loss) {
 // that this never costs more than a sixth.
 func TestWideChannels(t *testing.T) {
 	for c, want := range map[int]int{1: 1, 3: 3, 7: 8, 13: 13, 14: 16, 16: 16, 17: 17, 21: 24, 23: 24, 24: 24, 28: 32, 40: 40, 42: 48, 72: 80, 93: 96, 157: 160} {
-		if got := op.WideChannels(c); got != want {
+		if got := op.WideChannels(c, 6); got != want {
 			t.Errorf("%d channels become %d, want %d", c, got, want)
 		}
 	}

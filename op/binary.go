@@ -104,6 +104,15 @@ func (b *binary) Infer(in []*Tensor) ([]*Tensor, error) {
 	return []*Tensor{Info(x, s...)}, nil
 }
 
+// Wide needs a sum, which is zero at zeros with any gradient, and channels on both
+// sides.
+func (b *binary) Wide(in []*Tensor) (free, same []int) {
+	if !b.f.linear || in[0] == nil || in[1] == nil || !EqualShape(in[0].Shape, in[1].Shape) {
+		return nil, nil
+	}
+	return nil, []int{0, 1}
+}
+
 func (b *binary) Layouts(in []*Tensor) (want, out []Layout) { return broadcastLayouts(in, 1) }
 
 func (b *binary) Links(in, out []*Tensor) []Link { return passLinks(in, out) }

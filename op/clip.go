@@ -135,6 +135,8 @@ func (k *clip) Layouts(in []*Tensor) (want, out []Layout) {
 	return want, []Layout{in[0].Layout}
 }
 
+func (k *clip) Wide(in []*Tensor) (free, same []int) { return nil, []int{0} }
+
 func (k *clip) Links(in, out []*Tensor) []Link { return passLinks(in[:1], out) }
 
 // Zeros needs bounds around zero.

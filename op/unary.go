@@ -1,6 +1,9 @@
 package op
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // elementFunc is a function of one element with everything that the unary
 // operators need: ref in float64, fwd over slices, and grad with
@@ -90,6 +93,24 @@ func (u *unary) Forward(c *Context, in, out []*Tensor) error {
 
 func (u *unary) Layouts(in []*Tensor) (want, out []Layout) {
 	return []Layout{in[0].Layout}, []Layout{in[0].Layout}
+}
+
+// Wide needs a function that is finite at zero, with its gradient.
+func (u *unary) Wide(in []*Tensor) (free, same []int) {
+	x, y, dy, dx := []float32{0}, []float32{0}, []float32{0}, []float32{0}
+	if u.f.fwd == nil {
+		return nil, nil
+	}
+	u.f.fwd(y, x)
+	if u.f.grad != nil {
+		u.f.grad(dx, dy, x, y)
+	}
+	for _, v := range []float32{y[0], dx[0]} {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return nil, nil
+		}
+	}
+	return nil, []int{0}
 }
 
 // Elementwise implements [Elementwise].

@@ -13,10 +13,10 @@ type Widener interface {
 
 // WideChannels returns how many channels an activation of c channels should have
 // in memory: a multiple of 16, so that pixels start with a cache line, or of 8,
-// where this adds at most a sixth.
-func WideChannels(c int) int {
+// where this adds at most one to every part channels.
+func WideChannels(c, part int) int {
 	for _, m := range []int{16, 8} {
-		if w := (c + m - 1) / m * m; 6*(w-c) <= c {
+		if w := (c + m - 1) / m * m; part*(w-c) <= c {
 			return w
 		}
 	}
