@@ -34,7 +34,7 @@ func BenchmarkIteration(b *testing.B) {
 	pool := kernel.NewPool(0)
 	defer pool.Close()
 	t := &Trainer{Graph: g, State: engine.NewState(g), Pool: pool, Config: config(), steps: 1 << 20}
-	t.Config.LR, t.Config.MaskLR = 1e-5, 1e-5
+	t.Config.LR, t.Config.MaskLR, t.Config.BothBatches = 1e-5, 1e-5, true
 	if t.Masks, err = NewMasks(g, t.State, nil); err != nil {
 		b.Fatal(err)
 	}
