@@ -307,8 +307,14 @@ func (c *resumeCmd) completed(con *console, r *resumed, dir string) error {
 		return err
 	}
 	d.Close()
-	if lock, err := onnxio.LockFile(r.run.Output); err == nil {
-		lock.Release()
+	places := []string{r.run.Output}
+	if p, err := parsePrune(r.run.Arguments); err == nil && p.Report != "" {
+		places = append(places, p.Report)
+	}
+	for _, path := range places {
+		if lock, err := onnxio.LockFile(path); err == nil {
+			lock.Release()
+		}
 	}
 	if c.Quiet {
 		return nil

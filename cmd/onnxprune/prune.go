@@ -505,7 +505,8 @@ func writable(path string) error {
 	if t, err := filepath.EvalSymlinks(path); err == nil {
 		target = t
 	}
-	f, err := os.CreateTemp(filepath.Dir(target), ".onnxprune-*.tmp")
+	// Named as what LockFile removes, should the process be killed here.
+	f, err := os.CreateTemp(filepath.Dir(target), fmt.Sprintf(".%s.%d.*.tmp", filepath.Base(target), os.Getpid()))
 	if err != nil {
 		return fmt.Errorf("%s: cannot be written: %w", path, cause(err))
 	}
