@@ -32,10 +32,10 @@ type saving struct {
 	resumed   *resumed
 }
 
-func (s *saving) check(data bool) error {
+func (s *saving) check(trains bool) error {
 	switch {
-	case s.Checkpoint != "" && !data:
-		return errors.New("--checkpoint needs --data: without training there is nothing to go on with")
+	case s.Checkpoint != "" && !trains:
+		return errors.New("--checkpoint needs --data or --distill: without training there is nothing to go on with")
 	case s.Checkpoint == "" && s.CheckpointEvery == "":
 		return nil
 	case s.CheckpointEvery == "epoch":
