@@ -37,6 +37,9 @@ type BiP struct {
 	to             projection
 	before         [][]float32
 	frozen         bool
+	// rate and gammaInv are those of the step in progress.
+	rate, gammaInv float32
+	task           func(task, worker int)
 }
 
 func init() {
@@ -52,6 +55,7 @@ func NewBiP(t *Trainer) *BiP {
 		b.momenta = append(b.momenta, kernel.Floats(len(l.Theta)))
 		b.before = append(b.before, kernel.Floats(len(l.Theta)))
 	}
+	b.task = b.climb
 	b.score()
 	b.project()
 	return b
@@ -65,10 +69,7 @@ func (b *BiP) score() {
 }
 
 func (b *BiP) scoreChunk(layer, lo, hi int) {
-	theta, u := b.t.Masks.Layers[layer].Theta[lo:hi], b.shifts[layer][lo:hi]
-	for k, v := range theta {
-		b.scores[layer][lo+k] = max(v, -v) + u[k]
-	}
+	kernel.AddAbs(b.scores[layer][lo:hi], b.t.Masks.Layers[layer].Theta[lo:hi], b.shifts[layer][lo:hi])
 }
 
 // ratio is the fraction that the upper step with that number, from 0, removes.
@@ -136,6 +137,9 @@ func (b *BiP) visit(s *slots) {
 		s.floats(named("momentum", l.Name), b.momenta[i])
 		s.mask(named("before", l.Name), b.before[i])
 	}
+	if s.loading && s.err == nil {
+		b.score()
+	}
 }
 
 // upper is the step of the scores on a batch of the second stream.
@@ -145,28 +149,45 @@ func (b *BiP) upper(batch *data.Batch) (float64, error) {
 	if err != nil || !finite(loss) {
 		return loss, err
 	}
-	lr := float32(t.Journal.scale() * t.Config.MaskLR * t.cosine())
-	gammaInv := float32(1 / t.Config.Gamma)
+	b.rate = float32(t.Journal.scale() * t.Config.MaskLR * t.cosine())
+	b.gammaInv = float32(1 / t.Config.Gamma)
 	if b.frozen {
-		gammaInv = 0
+		b.gammaInv = 0
 	}
-	for i, l := range t.Masks.Layers {
-		grad := t.plan.Grad(l.Name)
-		if grad == nil {
-			continue
-		}
-		g, u, mom := grad.F, b.shifts[i], b.momenta[i]
-		t.chunks(len(u), func(lo, hi int) {
-			kernel.BiPScore(u[lo:hi], mom[lo:hi], l.Theta[lo:hi], g[lo:hi], l.Mask[lo:hi], lr, float32(t.Config.Momentum), gammaInv)
-		})
-	}
-	if t.Config.BothBatches && !b.frozen {
-		t.descend()
-	}
-	b.score()
+	t.sgd.rates(t.rates())
+	t.Pool.Run(len(t.sgd.pieces), b.task)
 	b.to.aim(t.Masks.Keep(b.ratio(t.step)))
 	b.project()
 	return loss, nil
+}
+
+// cached is the number of elements of which the seven slices of a step stay in a cache of
+// the first level.
+const cached = 1 << 10
+
+// climb makes the step of the scores on a piece of the weights, a lower step where both
+// batches make one, and brings the scores up to date. The masked weights of the layers
+// follow with the projection.
+func (b *BiP) climb(i, _ int) {
+	t := b.t
+	p := &t.sgd.pieces[i]
+	both := t.Config.BothBatches && !b.frozen
+	if p.layer < 0 {
+		if both {
+			t.sgd.update(i, 0)
+		}
+		return
+	}
+	u, mom := b.shifts[p.layer][p.at:], b.momenta[p.layer][p.at:]
+	for lo := 0; lo < len(p.theta); lo += cached {
+		hi := min(len(p.theta), lo+cached)
+		q := p.slice(lo, hi)
+		kernel.BiPScore(u[lo:hi], mom[lo:hi], q.theta, q.grad, q.mask, b.rate, float32(t.Config.Momentum), b.gammaInv)
+		if both {
+			t.sgd.descend(&q)
+		}
+		b.scoreChunk(q.layer, q.at, q.at+hi-lo)
+	}
 }
 
 // changed is the fraction of mask elements that moved since the epoch began.

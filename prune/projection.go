@@ -88,9 +88,9 @@ func (p *pattern) group(s, m []float32, size, stride int, best []int) {
 	best = best[:0]
 	for k := range size {
 		m[k*stride] = 0
-		key := p.order.key(s[k*stride])
+		key := p.order.Key(s[k*stride])
 		at := len(best)
-		for at > 0 && key > p.order.key(s[best[at-1]*stride]) {
+		for at > 0 && key > p.order.Key(s[best[at-1]*stride]) {
 			at--
 		}
 		if at == p.n {

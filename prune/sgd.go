@@ -17,8 +17,11 @@ type SGD struct {
 }
 
 // piece is a run of elements of one initializer; mask, gate and z are nil without a
-// mask.
-type piece struct{ theta, mom, grad, mask, gate, z []float32 }
+// mask. It is [at,at+len(theta)) of layer number layer of Masks.Layers, −1 for others.
+type piece struct {
+	theta, mom, grad, mask, gate, z []float32
+	layer, at                       int
+}
 
 const pieceSize = 1 << 15
 
@@ -27,15 +30,22 @@ const pieceSize = 1 << 15
 func NewSGD(pool *kernel.Pool, plan *engine.Plan, state *engine.State, masks *Masks) *SGD {
 	s := &SGD{pool: pool, momenta: map[string][]float32{}}
 	layers := map[string]*Layer{}
+	numbers := map[string]int{}
 	if masks != nil {
 		for _, list := range [][]Layer{masks.Layers, masks.Fixed} {
 			for i := range list {
 				layers[list[i].Name] = &list[i]
 			}
 		}
+		for i := range masks.Layers {
+			numbers[masks.Layers[i].Name] = i
+		}
 	}
 	for _, name := range plan.Trained() {
-		all := piece{theta: state.Tensor(name).F, grad: plan.Grad(name).F}
+		all := piece{theta: state.Tensor(name).F, grad: plan.Grad(name).F, layer: -1}
+		if i, ok := numbers[name]; ok {
+			all.layer = i
+		}
 		if l := layers[name]; l != nil {
 			all.theta, all.mask, all.gate, all.z = l.Theta, l.Mask, l.Mask, l.Z
 			if l.Gate != nil {
@@ -53,7 +63,7 @@ func NewSGD(pool *kernel.Pool, plan *engine.Plan, state *engine.State, masks *Ma
 }
 
 func (p piece) slice(lo, hi int) piece {
-	q := piece{theta: p.theta[lo:hi], mom: p.mom[lo:hi], grad: p.grad[lo:hi]}
+	q := piece{theta: p.theta[lo:hi], mom: p.mom[lo:hi], grad: p.grad[lo:hi], layer: p.layer, at: p.at + lo}
 	if p.mask != nil {
 		q.mask, q.gate, q.z = p.mask[lo:hi], p.gate[lo:hi], p.z[lo:hi]
 	}
@@ -69,14 +79,23 @@ func (s *SGD) Reset() {
 
 // Step descends along the gradients that the plan's last step left.
 func (s *SGD) Step(lr, momentum, weightDecay float64) {
-	s.lr, s.m, s.d = float32(lr), float32(momentum), float32(weightDecay)
+	s.rates(lr, momentum, weightDecay)
 	s.pool.Run(len(s.pieces), s.task)
+}
+
+func (s *SGD) rates(lr, momentum, weightDecay float64) {
+	s.lr, s.m, s.d = float32(lr), float32(momentum), float32(weightDecay)
 }
 
 func (s *SGD) update(i, _ int) {
 	p := &s.pieces[i]
-	kernel.SGDMomentum(p.theta, p.mom, p.grad, p.mask, s.lr, s.m, s.d)
+	s.descend(p)
 	if p.mask != nil {
 		kernel.MulMask(p.z, p.theta, p.gate)
 	}
+}
+
+// descend leaves z to the caller.
+func (s *SGD) descend(p *piece) {
+	kernel.SGDMomentum(p.theta, p.mom, p.grad, p.mask, s.lr, s.m, s.d)
 }

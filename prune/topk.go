@@ -2,6 +2,7 @@ package prune
 
 import (
 	"math"
+	mathbits "math/bits"
 	"slices"
 
 	"github.com/onnxprune/onnxprune/internal/kernel"
@@ -40,23 +41,16 @@ const (
 	radixBits  = 11
 	spanSize   = 1 << 16
 	sampleSize = 1 << 14
+	markSize   = 1 << 12
 )
 
-// order maps floats to integers of the same order: the bits, with those selected
-// by flip inverted in negative numbers, toggle inverted in all, outside keep
-// cleared.
-type order struct{ flip, toggle, keep uint32 }
+type order = kernel.KeyOrder
 
 // magnitude orders by |v|, value by v; NaN is largest, or lowest where negative.
 var (
-	magnitude = order{0, 0, math.MaxUint32 >> 1}
-	value     = order{math.MaxUint32 >> 1, 1 << 31, math.MaxUint32}
+	magnitude = order{Keep: math.MaxUint32 >> 1}
+	value     = order{Flip: math.MaxUint32 >> 1, Toggle: 1 << 31, Keep: math.MaxUint32}
 )
-
-func (o order) key(v float32) uint32 {
-	b := math.Float32bits(v)
-	return (b ^ uint32(int32(b)>>31)&o.flip ^ o.toggle) & o.keep
-}
 
 // NewSelector prepares a selection over slices of these lengths, by magnitude or
 // by value.
@@ -131,7 +125,7 @@ func (s *Selector) bracket(k int) {
 	skip := 0
 	for _, v := range s.scores {
 		for ; skip < len(v); skip += s.every {
-			s.sample = append(s.sample, s.order.key(v[skip]))
+			s.sample = append(s.sample, s.order.Key(v[skip]))
 		}
 		skip -= len(v)
 	}
@@ -160,16 +154,20 @@ func (s *Selector) count(k int) (rest, near int, ok bool) {
 }
 
 func (s *Selector) gather(i, _ int) {
-	c, o, lo, hi := &s.chunks[i], s.order, s.lo, s.hi
-	near, above, width := c.near[:0], uint64(0), s.hi-s.lo
-	for _, v := range s.scores[c.slice][c.lo:c.hi] {
-		key := o.key(v)
-		above += (uint64(hi) - uint64(key)) >> 63
-		if key-lo <= width {
-			near = append(near, key)
+	c := &s.chunks[i]
+	c.near, c.above = c.near[:0], 0
+	var bits [markSize / 8]uint8
+	v := s.scores[c.slice][c.lo:c.hi]
+	for lo := 0; lo < len(v); lo += markSize {
+		part := v[lo:min(len(v), lo+markSize)]
+		marks := bits[:(len(part)+7)/8]
+		c.above += kernel.CountKeys(part, marks, s.order, s.lo, s.hi)
+		for at, b := range marks {
+			for ; b != 0; b &= b - 1 {
+				c.near = append(c.near, s.order.Key(part[8*at+mathbits.TrailingZeros8(b)]))
+			}
 		}
 	}
-	c.near, c.above = near, int(above)
 }
 
 // resolve finds the threshold, the rest-th largest of the collected elements, digit
@@ -208,15 +206,18 @@ func (s *Selector) resolve(rest int) {
 }
 
 func (s *Selector) mark(i, _ int) {
-	c, o, threshold := &s.chunks[i], s.order, s.threshold
-	m, left := s.masks[c.slice][c.lo:c.hi], c.ties
-	const one = 0x3f800000
-	for j, v := range s.scores[c.slice][c.lo:c.hi] {
-		key := o.key(v)
-		m[j] = math.Float32frombits(uint32(int64(uint64(threshold)-uint64(key))>>63) & one)
-		if key == threshold && left > 0 {
-			m[j] = 1
-			left--
+	c, left := &s.chunks[i], s.chunks[i].ties
+	m, v := s.masks[c.slice][c.lo:c.hi], s.scores[c.slice][c.lo:c.hi]
+	for lo := 0; lo < len(v); lo += markSize {
+		hi := min(len(v), lo+markSize)
+		if kernel.MarkKeys(m[lo:hi], v[lo:hi], s.order, s.threshold) == 0 || left == 0 {
+			continue
+		}
+		for j := lo; j < hi && left > 0; j++ {
+			if s.order.Key(v[j]) == s.threshold {
+				m[j] = 1
+				left--
+			}
 		}
 	}
 }

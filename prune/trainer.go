@@ -208,8 +208,13 @@ func (t *Trainer) mix(teacher, values []float32) []float32 {
 // descend makes one SGD step on all trained initializers with the present
 // gradients; masked weights stay.
 func (t *Trainer) descend() {
+	t.sgd.Step(t.rates())
+}
+
+// rates are those of the weights' present step.
+func (t *Trainer) rates() (lr, momentum, weightDecay float64) {
 	c := &t.Config
-	t.sgd.Step(t.Journal.scale()*c.LR*t.cosine(), c.Momentum, c.WeightDecay)
+	return t.Journal.scale() * c.LR * t.cosine(), c.Momentum, c.WeightDecay
 }
 
 // chunks splits [0,n) in fixed pieces over the pool.

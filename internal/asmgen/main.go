@@ -26,6 +26,7 @@ func main() {
 	write(*dir, "elementwise_asm", elementwise)
 	write(*dir, "transcendental_asm", transcendentals)
 	write(*dir, "optimizer_asm", optimizers)
+	write(*dir, "selection_asm", selections)
 	write(*dir, "batchnorm_asm", norms)
 	write(*dir, "pooling_asm", pools)
 	write(*dir, "depthrows_asm", depthRows)

@@ -12,6 +12,7 @@ func optimizers(c *build.Context) {
 		sgd(c, s, true)
 		bip(c, s)
 		mulMask(c, s)
+		addAbs(c, s)
 	}
 }
 
@@ -74,6 +75,25 @@ func mulMask(c *build.Context, s isa) {
 		k, t := v.load(at(mask)), v.load(at(theta))
 		v.VMULPS(k, t, t)
 		v.store(v.keep(notEqual, k, zero, t), at(z))
+	})
+	v.end()
+}
+
+func addAbs(c *build.Context, s isa) {
+	v := begin(c, s, "addAbs", "func(y, a, b []float32)", "computes y[i] = |a[i]| + b[i].")
+	y, a, b, n := v.base("y"), v.base("a"), v.base("b"), v.length("y")
+	abs := v.reg()
+	if s.lanes == 16 {
+		v.VPTERNLOGD(operand.U8(0xff), abs, abs, abs)
+	} else {
+		v.VPCMPEQD(abs, abs, abs)
+	}
+	v.VPSRLD(operand.U8(1), abs, abs)
+	v.loop("", n, 4, func(_ int, at func(reg.Register) operand.Mem) {
+		x, z := v.load(at(a)), v.load(at(b))
+		v.VANDPS(abs, x, x)
+		v.VADDPS(z, x, x)
+		v.store(x, at(y))
 	})
 	v.end()
 }

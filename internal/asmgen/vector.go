@@ -61,7 +61,7 @@ func (v *vectors) clear(r reg.Register) {
 	}
 }
 
-// scalar returns the float32 parameter name in all lanes.
+// scalar returns the parameter name, of four bytes, in all lanes.
 func (v *vectors) scalar(name string) reg.Register {
 	p, err := v.Param(name).Resolve()
 	if err != nil {

@@ -210,6 +210,8 @@ func BenchmarkElementwise(b *testing.B) {
 		{"Sum", 1, func() { Sum(x) }},
 		{"SGDMomentum", 6, func() { SGDMomentum(z, y, x, m, 0.1, 0.9, 1e-4) }},
 		{"BiPScore", 7, func() { BiPScore(z, y, x, x, m, 0.1, 0.9, 1) }},
+		{"AddAbs", 3, func() { AddAbs(z, x, y) }},
+		{"MarkKeys", 2, func() { MarkKeys(z, x, KeyOrder{Keep: 1<<31 - 1}, 0x3f000000) }},
 		{"Exp", 2, func() { Exp(z, x) }},
 		{"Sigmoid", 2, func() { Sigmoid(z, x) }},
 		{"Tanh", 2, func() { Tanh(z, x) }},

@@ -65,6 +65,7 @@ func TestElementwise(t *testing.T) {
 		{"Axpy", func(d, a, _ []float32) { Axpy(d, a, 0.5) }, func(d, a, _ float32) float32 { return d + 0.5*a }, 1e-6},
 		{"Clip", func(d, a, _ []float32) { Clip(d, a, -0.5, 0.25) }, func(_, a, _ float32) float32 { return clip(a, -0.5, 0.25) }, 0},
 		{"Fill", func(d, _, _ []float32) { Fill(d, 7) }, func(_, _, _ float32) float32 { return 7 }, 0},
+		{"AddAbs", AddAbs, func(_, a, b float32) float32 { return max(a, -a) + b }, 0},
 		{"MulMask", func(d, a, b []float32) { Relu(d, b); MulMask(d, a, d) }, func(_, a, b float32) float32 {
 			if m := clip(b, 0, inf32); m != 0 {
 				return a * m

@@ -1,5 +1,7 @@
 package kernel
 
+import "math"
+
 // SGDMomentum makes one step of stochastic gradient descent with momentum and
 // L2 weight decay, as PyTorch's SGD does:
 //
@@ -36,6 +38,12 @@ func BiPScore(s, mom, theta, grad, mask []float32, lr, momentum, gammaInv float3
 func MulMask(z, theta, mask []float32) {
 	n := len(z)
 	mulMask(z, theta[:n], mask[:n])
+}
+
+// AddAbs computes y[i] = |a[i]| + b[i]. All slices have the length of y.
+func AddAbs(y, a, b []float32) {
+	n := len(y)
+	addAbs(y, a[:n], b[:n])
 }
 
 func sgdDenseGo(theta, mom, grad []float32, lr, momentum, weightDecay float32) {
@@ -81,5 +89,12 @@ func mulMaskGo(z, theta, mask []float32) {
 			v = theta[i] * m
 		}
 		z[i] = v
+	}
+}
+
+func addAbsGo(y, a, b []float32) {
+	a, b = a[:len(y)], b[:len(y)]
+	for i, v := range a {
+		y[i] = float32(math.Abs(float64(v))) + b[i]
 	}
 }

@@ -45,3 +45,14 @@ func mulMask(z, theta, mask []float32) {
 		mulMaskGo(z, theta, mask)
 	}
 }
+
+func addAbs(y, a, b []float32) {
+	switch active {
+	case variantAVX512:
+		addAbsAVX512(y, a, b)
+	case variantAVX2:
+		addAbsAVX2(y, a, b)
+	default:
+		addAbsGo(y, a, b)
+	}
+}

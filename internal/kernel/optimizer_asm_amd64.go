@@ -24,6 +24,11 @@ func bipScoreAVX512(s []float32, mom []float32, theta []float32, grad []float32,
 //go:noescape
 func mulMaskAVX512(z []float32, theta []float32, mask []float32)
 
+// addAbsAVX512 computes y[i] = |a[i]| + b[i].
+//
+//go:noescape
+func addAbsAVX512(y []float32, a []float32, b []float32)
+
 // sgdDenseAVX2 makes one step of stochastic gradient descent.
 //
 //go:noescape
@@ -43,3 +48,8 @@ func bipScoreAVX2(s []float32, mom []float32, theta []float32, grad []float32, m
 //
 //go:noescape
 func mulMaskAVX2(z []float32, theta []float32, mask []float32)
+
+// addAbsAVX2 computes y[i] = |a[i]| + b[i].
+//
+//go:noescape
+func addAbsAVX2(y []float32, a []float32, b []float32)

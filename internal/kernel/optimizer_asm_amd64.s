@@ -347,6 +347,78 @@ done:
 	VZEROUPPER
 	RET
 
+// func addAbsAVX512(y []float32, a []float32, b []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·addAbsAVX512(SB), NOSPLIT, $0-72
+	MOVQ       y_base+0(FP), AX
+	MOVQ       a_base+24(FP), CX
+	MOVQ       b_base+48(FP), DX
+	MOVQ       y_len+8(FP), BX
+	VPTERNLOGD $0xff, Z0, Z0, Z0
+	VPSRLD     $0x01, Z0, Z0
+	XORQ       SI, SI
+	MOVQ       BX, DI
+	ANDQ       $-64, DI
+	JE         one
+
+many:
+	VMOVUPS (CX)(SI*4), Z1
+	VMOVUPS (DX)(SI*4), Z2
+	VANDPS  Z0, Z1, Z1
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, (AX)(SI*4)
+	VMOVUPS 64(CX)(SI*4), Z1
+	VMOVUPS 64(DX)(SI*4), Z2
+	VANDPS  Z0, Z1, Z1
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)(SI*4)
+	VMOVUPS 128(CX)(SI*4), Z1
+	VMOVUPS 128(DX)(SI*4), Z2
+	VANDPS  Z0, Z1, Z1
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, 128(AX)(SI*4)
+	VMOVUPS 192(CX)(SI*4), Z1
+	VMOVUPS 192(DX)(SI*4), Z2
+	VANDPS  Z0, Z1, Z1
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, 192(AX)(SI*4)
+	ADDQ    $+64, SI
+	CMPQ    SI, DI
+	JLT     many
+
+one:
+	MOVQ BX, DI
+	ANDQ $-16, DI
+	CMPQ SI, DI
+	JGE  rest
+
+onemore:
+	VMOVUPS (CX)(SI*4), Z1
+	VMOVUPS (DX)(SI*4), Z2
+	VANDPS  Z0, Z1, Z1
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, (AX)(SI*4)
+	ADDQ    $+16, SI
+	CMPQ    SI, DI
+	JLT     onemore
+
+rest:
+	MOVQ      BX, DI
+	SUBQ      SI, DI
+	JE        done
+	MOVQ      $-1, BX
+	BZHIQ     DI, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX)(SI*4), K1, Z1
+	VMOVUPS.Z (DX)(SI*4), K1, Z2
+	VANDPS    Z0, Z1, Z1
+	VADDPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func sgdDenseAVX2(theta []float32, mom []float32, grad []float32, lr float32, momentum float32, weightDecay float32)
 // Requires: AVX, FMA3
 TEXT ·sgdDenseAVX2(SB), NOSPLIT, $0-84
@@ -719,6 +791,78 @@ rest:
 	VCMPPS     $0x04, Y0, Y2, Y0
 	VANDPS     Y3, Y0, Y0
 	VMASKMOVPS Y0, Y1, (AX)(SI*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func addAbsAVX2(y []float32, a []float32, b []float32)
+// Requires: AVX, AVX2
+TEXT ·addAbsAVX2(SB), NOSPLIT, $0-72
+	MOVQ     y_base+0(FP), AX
+	MOVQ     a_base+24(FP), CX
+	MOVQ     b_base+48(FP), DX
+	MOVQ     y_len+8(FP), BX
+	VPCMPEQD Y0, Y0, Y0
+	VPSRLD   $0x01, Y0, Y0
+	XORQ     SI, SI
+	MOVQ     BX, DI
+	ANDQ     $-32, DI
+	JE       one
+
+many:
+	VMOVUPS (CX)(SI*4), Y1
+	VMOVUPS (DX)(SI*4), Y2
+	VANDPS  Y0, Y1, Y1
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)(SI*4)
+	VMOVUPS 32(CX)(SI*4), Y1
+	VMOVUPS 32(DX)(SI*4), Y2
+	VANDPS  Y0, Y1, Y1
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, 32(AX)(SI*4)
+	VMOVUPS 64(CX)(SI*4), Y1
+	VMOVUPS 64(DX)(SI*4), Y2
+	VANDPS  Y0, Y1, Y1
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, 64(AX)(SI*4)
+	VMOVUPS 96(CX)(SI*4), Y1
+	VMOVUPS 96(DX)(SI*4), Y2
+	VANDPS  Y0, Y1, Y1
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, 96(AX)(SI*4)
+	ADDQ    $+32, SI
+	CMPQ    SI, DI
+	JLT     many
+
+one:
+	MOVQ BX, DI
+	ANDQ $-8, DI
+	CMPQ SI, DI
+	JGE  rest
+
+onemore:
+	VMOVUPS (CX)(SI*4), Y1
+	VMOVUPS (DX)(SI*4), Y2
+	VANDPS  Y0, Y1, Y1
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)(SI*4)
+	ADDQ    $+8, SI
+	CMPQ    SI, DI
+	JLT     onemore
+
+rest:
+	MOVQ       BX, DI
+	SUBQ       SI, DI
+	JE         done
+	LEAQ       lanese<>+0(SB), BX
+	NEGQ       DI
+	VMOVUPS    64(BX)(DI*4), Y1
+	VMASKMOVPS (CX)(SI*4), Y1, Y2
+	VMASKMOVPS (DX)(SI*4), Y1, Y3
+	VANDPS     Y0, Y2, Y2
+	VADDPS     Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (AX)(SI*4)
 
 done:
 	VZEROUPPER

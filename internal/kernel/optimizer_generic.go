@@ -15,3 +15,5 @@ func bipScore(s, mom, theta, grad, mask []float32, lr, momentum, gammaInv float3
 }
 
 func mulMask(z, theta, mask []float32) { mulMaskGo(z, theta, mask) }
+
+func addAbs(y, a, b []float32) { addAbsGo(y, a, b) }
