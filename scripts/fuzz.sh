@@ -26,14 +26,17 @@ run() { # package target
 	local binary=$root/.cache/fuzz/$target.test log=$root/.cache/fuzz/$target.log
 	nice -n 19 go test -c -fuzz="^$target\$" -o "$binary" . || return 1
 	while ((left > 5)); do
-		local start=$SECONDS input
+		local start=$SECONDS input counted
 		nice -n 19 "$binary" -test.run='^$' -test.fuzz="^$target\$" -test.fuzztime="${left}s" -test.parallel=1 \
 			-test.fuzzcachedir="$root/.cache/fuzz/inputs" -test.fuzzminimizetime=5s >"$log" 2>&1
 		local status=$?
 		spent=$((spent + SECONDS - start)) left=$((left - SECONDS + start))
-		execs=$((execs + $(sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$log" | tail -1)))
+		counted=$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$log" | tail -1)
+		execs=$((execs + ${counted:-0}))
 		((status == 0)) && break
 		input=$(sed -n 's/.*Failing input written to //p' "$log")
+		# Time that ends while the workers are busy is a failure to go test, without an input.
+		[[ -z $input ]] && grep -q 'context deadline exceeded' "$log" && break
 		if grep -q 'hung or terminated' "$log" && { [[ -z $input ]] || (ulimit -t 10 && "$binary" -test.run="^$target\$/^${input##*/}\$" >"$log.again" 2>&1); }; then
 			starved=$((starved + 1))
 			[[ -z $input ]] || rm -f "$input"
