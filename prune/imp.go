@@ -12,11 +12,12 @@ func init() {
 	// imp: iterative magnitude pruning. Every round removes the fifth of the remaining
 	// weights with the smallest |θ|, all layers together, puts weights back to t.Rewind
 	// if there is one, and trains what is left for the configured epochs; the last round
-	// removes what is missing to the ratio. A weight that went does not return. Source:
+	// removes what is missing to the ratio. A weight that went does not return. Of channels
+	// it is the same, by importance: see Structured.rounds. Source:
 	// Frankle and Carbin, ICLR 2019, "The Lottery Ticket Hypothesis: Finding Sparse,
 	// Trainable Neural Networks"; rewinding: Frankle et al., ICML 2020, "Linear Mode
 	// Connectivity and the Lottery Ticket Hypothesis".
-	registerMethod(Method{Name: "imp", Train: imp, Epochs: func(c *Config) int { return len(impRatios(c)) * c.Epochs }})
+	registerMethod(Method{Name: "imp", Train: imp, Rounds: true, Epochs: func(c *Config) int { return len(impRatios(c)) * c.Epochs }})
 }
 
 // impShare is the fraction of what remains that a round removes.
@@ -111,8 +112,9 @@ type Rungs struct {
 	Ratios []float64
 	// Reached is called for each of them, the smallest first, and at last for
 	// Config.Ratio, with the best epoch in the trainer and History as a run to that ratio
-	// alone would have them. Seconds and passes over the data (forward and backward) are
-	// those of such a run, from the call of [Trainer.Run] on.
+	// alone would have them; for channels, with the results of [Structured.Run]. Seconds and
+	// passes over the data (forward and backward) are those of such a run, from the call of
+	// Run on.
 	Reached func(ratio, seconds, passes float64) error
 }
 
@@ -173,8 +175,7 @@ func (t *Trainer) back(m *moment) {
 	t.best = m.state
 	t.restore()
 	t.best, t.History = m.best, m.history
-	at := &t.Journal.at
-	at.Scale, at.Mean, at.Divergences = m.course.Scale, m.course.Mean, slices.Clip(m.course.Divergences)
+	t.Journal.calm(m.course)
 }
 
 // reach tells of a ratio that the trainer has come to.

@@ -121,12 +121,12 @@ func (j *Journal) hold(name string, within bool, visit func(s *slots)) (release 
 
 // settle is hold for what a part of the run that is over came to: where a checkpoint has
 // it, that part was made before, and the variables are set at once.
-func (j *Journal) settle(name string, visit func(s *slots)) error {
-	j.hold(name, false, visit)
+func (j *Journal) settle(name string, visit func(s *slots)) (release func(), err error) {
+	release = j.hold(name, false, visit)
 	if j.from != nil && j.from.Has(name) {
-		return j.held[len(j.held)-1].load(j.from, "")
+		err = j.held[len(j.held)-1].load(j.from, "")
 	}
-	return nil
+	return release, err
 }
 
 // load sets the variables of a holder.
@@ -251,6 +251,11 @@ func (j *Journal) back() error {
 	}
 	j.at.Step, j.at.Loss = 0, 0
 	return nil
+}
+
+// calm makes rates and the loss to compare with those of an earlier position.
+func (j *Journal) calm(p position) {
+	j.at.Scale, j.at.Mean, j.at.Divergences = p.Scale, p.Mean, slices.Clip(p.Divergences)
 }
 
 // made counts a step, and writes a checkpoint where one is due.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -59,8 +60,8 @@ func weightRun(t *testing.T, name string, s Structure, rewind int, change func(c
 	}
 }
 
-// unitRun is one on channels.
-func unitRun(t *testing.T, kind Kind, masked int, change func(s *Structured)) course {
+// unitRun is one on channels, likewise.
+func unitRun(t *testing.T, kind Kind, masked, rewind int, change func(s *Structured)) course {
 	return func(j *Journal) ([]Epoch, map[string][]float32, error) {
 		s, _ := structuredRun(t, residualNet(t), 2, masked, config(), kind)
 		s.Journal = j
@@ -71,10 +72,15 @@ func unitRun(t *testing.T, kind Kind, masked int, change func(s *Structured)) co
 		if err != nil {
 			return nil, nil, err
 		}
-		best, values, err := s.Run(tr)
-		if err != nil {
+		if rewind >= 0 {
+			if err := tr.RewindTo(nil, rewind); err != nil {
+				return nil, nil, err
+			}
+		}
+		if err := s.Run(tr); err != nil {
 			return nil, nil, err
 		}
+		best, values := s.Best, maps.Clone(s.Values)
 		values["best"], values["choice"] = []float32{float32(best)}, []float32{float32(s.Choice.After), float32(s.Choice.Step)}
 		for g, removed := range s.Units.Removed() {
 			for i, gone := range removed {
@@ -151,13 +157,20 @@ func TestGoOn(t *testing.T) {
 		"distilled": weightRun(t, "bip", Structure{}, -1, func(c *Config) {
 			c.LabelShare, c.Loss, c.EvalLoss = 0.5, engine.Distillation{Temperature: 4, LabelWeight: 0.5}, engine.CrossEntropy{}
 		}),
-		"filter":           unitRun(t, KindFilter, 1, nil),
-		"filter one-shot":  unitRun(t, KindFilter, 0, nil),
-		"filter masked":    unitRun(t, KindFilter, 3, nil),
-		"filter taylor":    unitRun(t, KindFilter, 1, func(s *Structured) { s.Importance = importances["taylor"] }),
-		"channel":          unitRun(t, KindChannel, 1, func(s *Structured) { s.Config.BothBatches = true }),
-		"filter hydra":     unitRun(t, KindFilter, 2, func(s *Structured) { s.Frozen, s.Restart = true, true }),
-		"filter diverging": unitRun(t, KindFilter, 1, func(s *Structured) { s.Config.LR, s.Config.Retries = 40, 3 }),
+		"filter":            unitRun(t, KindFilter, 1, -1, nil),
+		"filter one-shot":   unitRun(t, KindFilter, 0, -1, nil),
+		"filter omp rewind": unitRun(t, KindFilter, 0, 2, func(s *Structured) { s.Config.Retrain = 1 }),
+		"filter masked":     unitRun(t, KindFilter, 3, -1, nil),
+		"filter taylor":     unitRun(t, KindFilter, 1, -1, func(s *Structured) { s.Importance = importances["taylor"] }),
+		"channel":           unitRun(t, KindChannel, 1, -1, func(s *Structured) { s.Config.BothBatches = true }),
+		"filter hydra":      unitRun(t, KindFilter, 2, 1, func(s *Structured) { s.Frozen, s.Config.Retrain = true, 1 }),
+		"filter retrain":    unitRun(t, KindFilter, 3, 0, func(s *Structured) { s.Config.Retrain = 1 }),
+		"filter imp":        unitRun(t, KindFilter, 0, -1, func(s *Structured) { s.Rounds, s.Config.Epochs = true, 1 }),
+		"filter imp rewind": unitRun(t, KindFilter, 0, 1, func(s *Structured) {
+			s.Rounds, s.Config.Epochs, s.Config.Retrain, s.Importance = true, 1, 1, importances["taylor"]
+		}),
+		"channel imp":      unitRun(t, KindChannel, 0, -1, func(s *Structured) { s.Rounds, s.Config.Epochs, s.Val = true, 2, nil }),
+		"filter diverging": unitRun(t, KindFilter, 1, -1, func(s *Structured) { s.Config.LR, s.Config.Retries = 40, 3 }),
 	}
 	for name, run := range runs {
 		t.Run(name, func(t *testing.T) {

@@ -69,6 +69,9 @@ func (t *Trainer) Need(m Method, teacher, evalTeacher bool) (int64, error) {
 	if m.Name == "imp" {
 		need += kept
 	}
+	if c.Structure.Grouped() && t.Val != nil {
+		need += all // epoch 0
+	}
 	scores := int64(0)
 	if m.Train != nil && m.Name != "imp" && !c.Structure.Grouped() {
 		scores = 2 * masked

@@ -26,10 +26,12 @@ type Method struct {
 	// Epochs is the length of a run of Train; nil for Config.Epochs.
 	Epochs func(c *Config) int
 	// Masked is how many of a number of epochs train the masks of channels, before these
-	// are cut out; Frozen keeps the weights as they are meanwhile. A method with Train and
-	// without Masked has no form for channels.
+	// are cut out; Frozen keeps the weights as they are meanwhile. Rounds removes channels in
+	// rounds of Config.Epochs, cut out at the beginning of each. A method with Train and
+	// neither has no form for channels.
 	Masked func(epochs int) int
 	Frozen bool
+	Rounds bool
 	// Importance ranks channels in place of sums of Score.
 	Importance string
 }

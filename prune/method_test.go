@@ -702,7 +702,12 @@ func TestMethodsOnUnits(t *testing.T) {
 	if i, err = method(t, "random").ForUnits(u, &Saliency{}); err != nil || i.Name != "random" {
 		t.Errorf("random ranks by %q, %v", i.Name, err)
 	}
-	if err := method(t, "imp").CheckUnits(); err == nil || err.Error() != "--method imp is for single weights, patterns and blocks" {
+	for _, name := range Methods() {
+		if err := method(t, name).CheckUnits(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := (Method{Name: "weights", Train: imp}).CheckUnits(); err == nil || err.Error() != "--method weights is for single weights, patterns and blocks" {
 		t.Errorf("error is %v", err)
 	}
 }

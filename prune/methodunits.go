@@ -40,7 +40,7 @@ func (m Method) ForUnits(u *Units, s *Saliency) (Importance, error) {
 
 // CheckUnits returns an error for a method that has no form for channels.
 func (m Method) CheckUnits() error {
-	if m.Score == nil && m.Masked == nil {
+	if m.Score == nil && m.Masked == nil && !m.Rounds {
 		return fmt.Errorf("--method %s is for single weights, patterns and blocks", m.Name)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package prune
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,11 +17,11 @@ import (
 type Rewind struct{ state *engine.Snapshot }
 
 // RewindTo takes the values of from (nil: those of the trainer's model) after as many
-// epochs of dense training, with the rate of a run of Config.Epochs. The trainer's own
+// epochs of dense training, with the rate of a run of Config.Epochs, or Whole. The trainer's own
 // values, masks and history stay as they are.
 func (t *Trainer) RewindTo(from *graph.Graph, epochs int) error {
-	if epochs < 0 || epochs > t.Config.Epochs {
-		return fmt.Errorf("--rewind is %d, wants 0 to --epochs (%d)", epochs, t.Config.Epochs)
+	if all := cmp.Or(t.Config.Whole, t.Config.Epochs); epochs < 0 || epochs > all {
+		return fmt.Errorf("--rewind is %d, wants 0 to --epochs (%d)", epochs, all)
 	}
 	before := t.State.Snapshot()
 	if from != nil {
@@ -43,11 +44,13 @@ func (t *Trainer) RewindTo(from *graph.Graph, epochs int) error {
 		}
 	}
 	t.Rewind = &Rewind{t.State.Snapshot()}
-	t.Journal.hold("rewind", false, func(s *slots) {
+	if _, err := t.Journal.settle("rewind", func(s *slots) {
 		for _, name := range t.State.Names() {
 			s.floats(named("value", name), t.Rewind.state.Floats(name))
 		}
-	})
+	}); err != nil {
+		return err
+	}
 	t.State.Restore(before)
 	t.Masks.reload()
 	t.step = 0

@@ -1,7 +1,6 @@
 package prune
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 
@@ -12,7 +11,7 @@ import (
 )
 
 // Structured removes channels: it finds which with the model masked, cuts them out, and
-// trains what is left for the epochs that remain.
+// trains what is left for the epochs that remain; or it does so in rounds.
 type Structured struct {
 	Graph *graph.Graph
 	// State is the whole model's; it is trained in the masked epochs.
@@ -25,9 +24,11 @@ type Structured struct {
 	Masked int
 	// Frozen trains scores only in the masked epochs, with γ = ∞ (hydra).
 	Frozen bool
-	// Restart begins the learning rate's cosine anew after the cut.
-	Restart bool
-	Train   *data.Dataset
+	// Rounds removes channels in rounds of Config.Epochs (imp), without masked epochs.
+	Rounds bool
+	// Rungs may be set with Rounds.
+	Rungs *Rungs
+	Train *data.Dataset
 	// Val may be nil.
 	Val      *data.Dataset
 	Pool     *kernel.Pool
@@ -42,107 +43,241 @@ type Structured struct {
 	Choice  Choice
 	History []Epoch
 	Passes  float64
+	// Best is the epoch that is the result (the last one without Val), Values are the whole
+	// model's initializers after it: those of what is left are trained, those of what is
+	// gone are as they were before the cut.
+	Best   int
+	Values map[string][]float32
+
+	batches int // of networks
 }
 
 // Prepare checks model and data and returns the trainer of the masked epochs. The model
-// may be evaluated with it before Run.
+// may be evaluated with it, and early weights to go back to may be made, before Run.
 func (s *Structured) Prepare() (*Trainer, error) {
 	t := &Trainer{Graph: s.Graph, State: s.State, Masks: s.Units.Masks, Train: s.Train, Val: s.Val, Pool: s.Pool, Config: s.Config, Progress: s.Progress, Journal: s.Journal}
-	t.Config.Epochs = s.Masked
-	if !s.Restart {
-		t.Config.Whole = s.Config.Epochs
-	}
+	t.Config.Epochs, t.Config.Whole = s.Masked, s.Config.Epochs
 	return t, t.Prepare()
 }
 
-// Run trains, and returns the best epoch after the cut with the values of the whole
-// model's initializers: those of what is left are trained, those of what is gone are as
-// the masked epochs left them.
-func (s *Structured) Run(t *Trainer) (best int, values map[string][]float32, err error) {
-	scoring := &Scoring{Graph: s.Graph, Pool: s.Pool, Seed: s.Config.Seed}
-	if s.Importance.Gradients {
-		if scoring.Taylor, err = s.Units.taylor(t); err != nil {
-			return 0, nil, err
-		}
+// Run finds channels and trains with t, which Prepare returned. Where t.Rewind is set,
+// weights go back to it wherever training of a cut model begins, with a cosine of its own.
+func (s *Structured) Run(t *Trainer) error {
+	s.Values = map[string][]float32{}
+	for _, name := range s.State.Names() {
+		s.Values[name] = s.State.Tensor(name).F
 	}
-	scores := s.Units.Scores(s.Importance, scoring)
+	for _, l := range s.Units.Masks.Layers {
+		s.Values[l.Name] = l.Theta
+	}
+	if s.Rounds {
+		return s.rounds(t)
+	}
+	scores, err := s.score(t)
+	if err != nil {
+		return err
+	}
 	goal, err := s.counted(scores)
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
-	if err := t.Journal.settle("goal", func(v *slots) { v.number("ratio", &goal.Ratio) }); err != nil {
-		return 0, nil, err
+	if _, err := t.Journal.settle("goal", func(v *slots) { v.number("ratio", &goal.Ratio) }); err != nil {
+		return err
 	}
 	b, err := NewUnitBiP(t, s.Units, goal, scores)
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
 	b.frozen = s.Frozen
 	if s.Masked > 0 {
 		if err := s.Units.checkGates(t); err != nil {
-			return 0, nil, err
+			return err
 		}
+	} else {
+		s.Units.whole = true
+		s.rewind(t)
 	}
+	zero := s.candidate(b.Choice)
 	if err := b.Run(); err != nil {
-		return 0, nil, err
+		return err
 	}
 	s.Choice, s.History, s.Passes = b.Choice, t.History, t.Passes()
+	zero.score = s.History[0].Val
 	if goal.Of != s.Goal.Of {
 		if s.Choice, err = s.Units.Choose(s.Goal, b.scores); err != nil {
-			return 0, nil, err
+			return err
 		}
 		s.Units.Refresh()
 	}
-	values = map[string][]float32{}
-	for _, name := range s.State.Names() {
-		values[name] = s.State.Tensor(name).F
-	}
-	for _, l := range s.Units.Masks.Layers {
-		values[l.Name] = l.Theta
-	}
 	t.release()
-	if err := t.Journal.settle("cut", func(v *slots) { s.visitCut(v, values) }); err != nil {
-		return 0, nil, err
+	if _, err := t.Journal.settle("cut", s.visitCut); err != nil {
+		return err
 	}
-	if s.Masked == s.Config.Epochs {
-		return s.Masked, values, t.Journal.finish()
+	last := s.History[len(s.History)-1]
+	rest := s.Config.Epochs - s.Masked
+	if rest == 0 && s.Config.Retrain == 0 {
+		if err := t.Journal.finish(); err != nil {
+			return err
+		}
+		s.settle(zero, last.Epoch, last.Val)
+		return nil
 	}
-	plan, err := s.Units.Groups.Plan(s.Units.Removed())
+	t.free()
+	n, err := s.network(t, s.Masked, rest)
 	if err != nil {
-		return 0, nil, err
-	}
-	small, err := cut(s.Graph, plan, values)
-	if err != nil {
-		return 0, nil, err
+		return err
 	}
 	if s.Cut != nil {
-		s.Cut(small, s.Masked)
+		s.Cut(n.t.Graph, s.Masked)
 	}
-	t.plan, t.eval, t.sgd = nil, nil, nil // their memory is the small network's
-	if best, err = s.tune(small, t, plan, values); err != nil {
-		return 0, nil, err
+	n.t.keep(last.Epoch, last.Val)
+	if rest > 0 && s.Masked > 0 && t.Rewind != nil {
+		n.t.rewind()
+		n.t.Config.Whole = 0
 	}
-	return best, values, nil
+	if err := n.t.train(); err != nil {
+		return err
+	}
+	return s.conclude(n, zero)
 }
 
-// visitCut lists what the masked epochs came to.
-func (s *Structured) visitCut(v *slots, values map[string][]float32) {
-	for g, removed := range s.Units.Removed() {
-		v.flags(named("removed", strconv.Itoa(g)), removed, func(i int, gone bool) { s.Units.removal.Set(g, i, gone) })
+// conclude retrains a network, and makes the best epoch, of its own or zero, the result.
+func (s *Structured) conclude(n *network, zero *candidate) error {
+	if k := s.Config.Retrain; k > 0 {
+		n.t.rewind()
+		if err := n.t.phase(k); err != nil {
+			return err
+		}
 	}
+	if err := n.t.Journal.finish(); err != nil {
+		return err
+	}
+	s.enter(n)
+	return s.best(n, zero)
+}
+
+// enter counts the epochs of a network.
+func (s *Structured) enter(n *network) {
+	s.History = append(s.History, n.t.History...)
+	s.Passes += n.t.Passes()
+	s.batches += n.t.batches
+}
+
+// best makes the best epoch the result.
+func (s *Structured) best(n *network, zero *candidate) error {
+	epoch, err := n.t.Best()
+	if err != nil {
+		return err
+	}
+	if err := n.values(s); err != nil {
+		return err
+	}
+	s.settle(zero, epoch, n.t.best.score)
+	return nil
+}
+
+// settle makes zero the result where another epoch, whose values and channels are the
+// present ones, is no better.
+func (s *Structured) settle(zero *candidate, epoch int, score *Score) {
+	s.Best = epoch
+	if s.Val == nil || score.better(zero.score) {
+		return
+	}
+	s.Best, s.Choice = 0, zero.choice
+	s.restore(zero.whole)
+}
+
+// candidate is epoch 0: channels removed, nothing trained.
+type candidate struct {
+	whole  *whole
+	choice Choice
+	score  *Score
+}
+
+// candidate has the present values and channels, where they may be the result.
+func (s *Structured) candidate(c Choice) *candidate {
+	k := &candidate{choice: c}
+	if s.Val != nil {
+		k.whole = s.snapshot()
+	}
+	return k
+}
+
+// whole is the state of the whole model between two cuts: its values and what is removed.
+type whole struct {
+	values  map[string][]float32
+	removed [][]bool
+}
+
+func (s *Structured) snapshot() *whole {
+	w := &whole{values: map[string][]float32{}, removed: clone(s.Units.Removed())}
+	for name, v := range s.Values {
+		w.values[name] = append([]float32(nil), v...)
+	}
+	return w
+}
+
+func (s *Structured) restore(w *whole) {
+	for name, v := range w.values {
+		copy(s.Values[name], v)
+	}
+	s.Units.set(w.removed)
+}
+
+func clone(removed [][]bool) [][]bool {
+	out := make([][]bool, len(removed))
+	for g := range removed {
+		out[g] = append([]bool(nil), removed[g]...)
+	}
+	return out
+}
+
+// score ranks the units by the present values.
+func (s *Structured) score(t *Trainer) ([][]float64, error) {
+	scoring := &Scoring{Graph: s.Graph, Pool: s.Pool, Seed: s.Config.Seed}
+	if s.Importance.Gradients {
+		var err error
+		if scoring.Taylor, err = s.Units.taylor(t); err != nil {
+			return nil, err
+		}
+	}
+	return s.Units.Scores(s.Importance, scoring), nil
+}
+
+// rewind puts the whole model's values back, if there are early ones, and brings masks up
+// to date.
+func (s *Structured) rewind(t *Trainer) {
+	if t.Rewind != nil {
+		for name, v := range s.Values {
+			copy(v, t.Rewind.state.Floats(name))
+		}
+	}
+	s.Units.Refresh()
+}
+
+// visitCut lists what came before a cut.
+func (s *Structured) visitCut(v *slots) {
+	removed := clone(s.Units.Removed())
+	visitRemoved(v, removed, &s.Choice)
 	for _, name := range s.State.Names() {
-		v.floats(named("value", name), values[name])
+		v.floats(named("value", name), s.Values[name])
 	}
-	c := &s.Choice
+	v.number("passes", &s.Passes)
+	if v.loading && v.err == nil {
+		s.Units.set(removed)
+	}
+}
+
+// visitRemoved lists what is removed, and what that comes to.
+func visitRemoved(v *slots, removed [][]bool, c *Choice) {
+	for g, units := range removed {
+		v.flags(named("removed", strconv.Itoa(g)), units, func(i int, gone bool) { units[i] = gone })
+	}
 	v.number("before", &c.Before)
 	v.number("after", &c.After)
 	v.number("achieved", &c.Achieved)
 	v.number("step", &c.Step)
 	v.flag("largest", &c.Largest)
-	v.number("passes", &s.Passes)
-	if v.loading && v.err == nil {
-		s.Units.Refresh()
-	}
 }
 
 // counted replaces a goal that must be measured, too slow for every step, by one that
@@ -167,106 +302,6 @@ func (s *Structured) counted(scores [][]float64) (Goal, error) {
 	}
 	before := count(s.Units.costs.NewRemoval())
 	return Goal{Of: of, Ratio: 1 - count(s.Units.removal)/max(1, before), BestEffort: true}, nil
-}
-
-// cut is the model with the removed channels gone and the given values.
-func cut(g *graph.Graph, plan *graph.Plan, values map[string][]float32) (*graph.Graph, error) {
-	m, err := g.File.Clone()
-	if err != nil {
-		return nil, err
-	}
-	for _, v := range g.Initializers() {
-		if x := values[v.Name]; x != nil {
-			if err := m.SetTensor(v.Name, x); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if err := plan.Apply(m); err != nil {
-		return nil, err
-	}
-	return graph.New(m, g.Name)
-}
-
-// tune trains the pruned model for the remaining epochs and enters its values.
-func (s *Structured) tune(small *graph.Graph, first *Trainer, plan *graph.Plan, values map[string][]float32) (best int, err error) {
-	state := engine.NewState(small)
-	t := &Trainer{Graph: small, State: state, Masks: fileMasks(small, state), Train: s.Train, Val: s.Val, Pool: s.Pool, Config: first.Config, Progress: s.Progress, Journal: first.Journal}
-	t.Config.Before, t.Config.Epochs = s.Masked, s.Config.Epochs-s.Masked
-	if err := t.Prepare(); err != nil {
-		return 0, err
-	}
-	last := s.History[len(s.History)-1]
-	t.keep(last.Epoch, last.Val)
-	if err := t.train(); err != nil {
-		return 0, err
-	}
-	if err := t.Journal.finish(); err != nil {
-		return 0, err
-	}
-	s.History = append(s.History, t.History...)
-	s.Passes += t.Passes()
-	if best, err = t.Best(); err != nil {
-		return 0, err
-	}
-	for _, v := range s.Graph.Initializers() {
-		if x := values[v.Name]; x != nil {
-			if err := spread(x, v, state.Tensor(v.Name).F, plan); err != nil {
-				return 0, err
-			}
-		}
-	}
-	return best, nil
-}
-
-// fileMasks holds the masks that the file applies, which stay.
-func fileMasks(g *graph.Graph, state *engine.State) *Masks {
-	m := &Masks{}
-	for _, w := range g.Weights() {
-		if w.Value.Mask == nil {
-			continue
-		}
-		l := Layer{Name: w.Value.Name, Shape: w.Value.Init.Shape, Out: -1, In: -1, Z: state.Tensor(w.Value.Name).F}
-		l.Theta = append([]float32(nil), l.Z...)
-		l.Mask = make([]float32, len(l.Z))
-		for i, keep := range w.Value.Mask.Keep {
-			if keep {
-				l.Mask[i] = 1
-			}
-		}
-		m.Fixed = append(m.Fixed, l)
-	}
-	return m
-}
-
-// spread puts the elements of a cut tensor back at their places in the whole one.
-func spread(whole []float32, v *graph.Value, small []float32, plan *graph.Plan) error {
-	shape := v.Init.Shape
-	gone := make([][]bool, len(shape))
-	for a := range shape {
-		gone[a] = plan.Gone(v, a)
-	}
-	at := make([]int, len(shape))
-	k := 0
-	for i := range whole {
-		rest, out := i, false
-		for a := len(shape) - 1; a >= 0; a-- {
-			at[a], rest = rest%shape[a], rest/shape[a]
-			out = out || gone[a] != nil && gone[a][at[a]]
-		}
-		if out {
-			continue
-		}
-		if k == len(small) {
-			return fmt.Errorf("initializer %q: the cut tensor has %d elements, more are kept", v.Name, len(small))
-		}
-		whole[i] = small[k]
-		k++
-	}
-	if k != len(small) {
-		return fmt.Errorf("initializer %q: the cut tensor has %d elements, %d are kept", v.Name, len(small), k)
-	}
-	return nil
 }
 
 // checkGates compares the loss of one batch under gates and under whole masks. Where they

@@ -302,6 +302,16 @@ func (u *Units) sharedAxes() []bool {
 // Removed is the present choice.
 func (u *Units) Removed() [][]bool { return u.removal.Removed() }
 
+// set makes the removed units those given, in masks too.
+func (u *Units) set(removed [][]bool) {
+	for g := range removed {
+		for i, gone := range removed[g] {
+			u.removal.Set(g, i, gone)
+		}
+	}
+	u.Refresh()
+}
+
 // Untrained says that nothing will be trained under these masks: what is removed may be zero
 // at both ends, and gates are the masks themselves, which saves a copy of the model.
 func (u *Units) Untrained() {

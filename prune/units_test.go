@@ -272,10 +272,10 @@ func TestMaskedIsPruned(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		best, values, err := s.Run(tr)
-		if err != nil {
+		if err := s.Run(tr); err != nil {
 			t.Fatal(err)
 		}
+		best, values := s.Best, s.Values
 		if masked := s.History[1].Val; math.Abs(masked.Loss-atCut.Loss) > 1e-5 || masked.Top1 != atCut.Top1 {
 			t.Errorf("masked scores %+v, cut %+v", masked, atCut)
 		}
@@ -317,10 +317,10 @@ func TestUnitBiPSameBitsAtAnyThreads(t *testing.T) {
 		c := config()
 		c.Epochs = 2
 		s, tr := structuredRun(t, residualNet(t), threads, 1, c, KindFilter)
-		_, values, err := s.Run(tr)
-		if err != nil {
+		if err := s.Run(tr); err != nil {
 			t.Fatal(err)
 		}
+		values := s.Values
 		if first == nil {
 			first = values
 			continue

@@ -41,8 +41,10 @@ type Choice struct {
 
 // chooser removes the least important units until a goal is reached.
 type chooser struct {
-	u       *Units
-	goal    Goal
+	u    *Units
+	goal Goal
+	// gone are units that are out in any case; nil for none.
+	gone    [][]bool
 	before  float64
 	steps   []step
 	order   [][]int
@@ -78,6 +80,33 @@ func (u *Units) Choose(goal Goal, scores [][]float64) (Choice, error) {
 	return c.choose(scores)
 }
 
+// chooseMore is [Units.Choose] where the units that are removed stay so.
+func (u *Units) chooseMore(goal Goal, scores [][]float64) (Choice, error) {
+	gone := clone(u.Removed())
+	c, err := u.newChooser(goal)
+	if err != nil {
+		return Choice{}, err
+	}
+	c.gone = gone
+	return c.choose(scores)
+}
+
+// out reports whether a unit is out in any case.
+func (c *chooser) out(group, unit int) bool { return c.gone != nil && c.gone[group][unit] }
+
+// outs counts the units of a group that are.
+func (c *chooser) outs(group int) int {
+	n := 0
+	if c.gone != nil {
+		for _, out := range c.gone[group] {
+			if out {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // clear puts all units back.
 func (u *Units) clear() {
 	for g, removed := range u.Removed() {
@@ -107,9 +136,13 @@ func (c *chooser) rank(scores [][]float64) {
 		for i := range order {
 			order[i] = i
 		}
-		// Of equal units those that come first stay.
+		// Units that are out come first. Of equal units those that come first stay.
 		slices.SortFunc(order, func(a, b int) int {
-			switch {
+			switch x, y := c.out(g, a), c.out(g, b); {
+			case x != y && x:
+				return -1
+			case x != y:
+				return 1
 			case s[a] < s[b]:
 				return -1
 			case s[a] > s[b]:
@@ -120,16 +153,21 @@ func (c *chooser) rank(scores [][]float64) {
 		if w.fixed >= 0 {
 			continue
 		}
+		outs := c.outs(g)
 		for lo := 0; lo < w.most; {
 			hi := lo + w.step
 			if lo == 0 {
 				hi = w.first
 			}
-			st := step{group: g, lo: lo, hi: min(hi, w.most)}
-			for _, unit := range order[lo:st.hi] {
+			st := step{group: g, lo: max(lo, outs), hi: min(hi, w.most)}
+			if st.hi <= outs {
+				lo = st.hi
+				continue
+			}
+			for _, unit := range order[st.lo:st.hi] {
 				st.key += s[unit]
 			}
-			st.key /= float64(st.hi - lo)
+			st.key /= float64(st.hi - st.lo)
 			if c.u.Limits.PerLayer {
 				st.key = float64(st.hi) / float64(len(order))
 			}
@@ -176,9 +214,14 @@ func (c *chooser) fits(s step) bool {
 func (c *chooser) choose(scores [][]float64) (Choice, error) {
 	c.rank(scores)
 	c.u.clear()
+	for g, units := range c.gone {
+		for i, out := range units {
+			c.u.removal.Set(g, i, out)
+		}
+	}
 	for g, w := range c.u.shape {
-		if w.fixed > 0 {
-			c.fits(step{group: g, hi: w.fixed})
+		if outs := c.outs(g); w.fixed > outs {
+			c.fits(step{group: g, lo: outs, hi: w.fixed})
 		}
 	}
 	start, err := c.measure()

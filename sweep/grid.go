@@ -169,10 +169,8 @@ type Grid struct {
 	// Rewinds are run at RewindRatios, nil for all ratios; NoRewind at all ratios.
 	Rewinds      []Rewind
 	RewindRatios []float64
-	// Own is the ratio that a structure has by itself, 0 for none; Rewinds says whether a
-	// method can rewind in a structure.
-	Own       func(structure string) float64
-	CanRewind func(method, structure string) bool
+	// Own is the ratio that a structure has by itself, 0 for none.
+	Own func(structure string) float64
 }
 
 // methods are those of Methods, with omp at equal passes behind bip and omp where both are
@@ -211,7 +209,7 @@ func (g *Grid) Cells() []Cell {
 		for _, structure := range g.Structures {
 			for _, method := range g.methods() {
 				for _, rewind := range g.Rewinds {
-					if rewind != NoRewind && (method == EqualPasses || !g.CanRewind(method, structure)) {
+					if rewind != NoRewind && method == EqualPasses {
 						continue
 					}
 					for _, r := range g.ratios(structure) {

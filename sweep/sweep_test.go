@@ -68,8 +68,7 @@ func testGrid() *Grid {
 				return 0.5
 			}
 			return 0
-		},
-		CanRewind: func(_, s string) bool { return s == "weight" }}
+		}}
 }
 
 func TestCells(t *testing.T) {
@@ -83,11 +82,14 @@ func TestCells(t *testing.T) {
 		"bip weight 0.5 seed 7", "bip weight 0.8 seed 7", "bip weight 0.8 seed 7 rewind 1",
 		"omp-equal-passes weight 0.5 seed 7", "omp-equal-passes weight 0.8 seed 7",
 		"omp 2:4 0.5 seed 7", "imp 2:4 0.5 seed 7", "bip 2:4 0.5 seed 7", "omp-equal-passes 2:4 0.5 seed 7",
-		"omp filter 0.5 seed 7", "omp filter 0.8 seed 7", "imp filter 0.5 seed 7", "imp filter 0.8 seed 7",
-		"bip filter 0.5 seed 7", "bip filter 0.8 seed 7", "omp-equal-passes filter 0.5 seed 7", "omp-equal-passes filter 0.8 seed 7",
+		"omp filter 0.5 seed 7", "omp filter 0.8 seed 7", "omp filter 0.8 seed 7 rewind 1",
+		"imp filter 0.5 seed 7", "imp filter 0.8 seed 7", "imp filter 0.8 seed 7 rewind 1",
+		"bip filter 0.5 seed 7", "bip filter 0.8 seed 7", "bip filter 0.8 seed 7 rewind 1",
+		"omp-equal-passes filter 0.5 seed 7", "omp-equal-passes filter 0.8 seed 7",
 		"omp weight 0.8 seed 8", "omp weight 0.8 seed 8 rewind 1", "imp weight 0.8 seed 8", "imp weight 0.8 seed 8 rewind 1",
 		"bip weight 0.8 seed 8", "bip weight 0.8 seed 8 rewind 1", "omp-equal-passes weight 0.8 seed 8",
-		"omp filter 0.8 seed 8", "imp filter 0.8 seed 8", "bip filter 0.8 seed 8", "omp-equal-passes filter 0.8 seed 8",
+		"omp filter 0.8 seed 8", "omp filter 0.8 seed 8 rewind 1", "imp filter 0.8 seed 8", "imp filter 0.8 seed 8 rewind 1",
+		"bip filter 0.8 seed 8", "bip filter 0.8 seed 8 rewind 1", "omp-equal-passes filter 0.8 seed 8",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -203,8 +205,8 @@ func TestSweepRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(results.Cells) != 34 || results.Planned != 34 || len(r.runs) != 32 {
-		t.Errorf("%d of %d cells in %d runs, want 34 in 32: the first seed's imp is one run for two ratios", len(results.Cells), results.Planned, len(r.runs))
+	if len(results.Cells) != 40 || results.Planned != 40 || len(r.runs) != 38 {
+		t.Errorf("%d of %d cells in %d runs, want 40 in 38: the first seed's imp is one run for two ratios", len(results.Cells), results.Planned, len(r.runs))
 	}
 	for _, want := range []string{"imp weight 0.8 seed 7 < 0.5", "imp filter 0.8 seed 7 < 0.5", "omp-equal-passes weight 0.8 seed 8 epochs 10"} {
 		if !slices.Contains(r.runs, want) {
@@ -256,7 +258,7 @@ func TestSweepGoesOn(t *testing.T) {
 		}
 		return b.String()
 	}
-	for stop := 1; stop <= 34; stop += 4 {
+	for stop := 1; stop <= 40; stop += 4 {
 		dir := t.TempDir()
 		func() {
 			defer func() {
@@ -278,8 +280,8 @@ func TestSweepGoesOn(t *testing.T) {
 		if text(got) != text(want) {
 			t.Errorf("ended before record %d and run again, the results differ", stop)
 		}
-		if n := len(rest.runs); n > 34-(stop-1) {
-			t.Errorf("ended before record %d: %d runs for %d cells", stop, n, 34-(stop-1))
+		if n := len(rest.runs); n > 40-(stop-1) {
+			t.Errorf("ended before record %d: %d runs for %d cells", stop, n, 40-(stop-1))
 		}
 	}
 }
@@ -293,7 +295,7 @@ func TestOtherKeysAreOtherCells(t *testing.T) {
 	if _, err := testSweep(t, dir, same).Run(); err != nil || len(same.runs) != 0 {
 		t.Errorf("%d runs, %v, though all is there", len(same.runs), err)
 	}
-	if _, err := testSweep(t, dir, other).Run(); err != nil || len(other.runs) != 32 {
+	if _, err := testSweep(t, dir, other).Run(); err != nil || len(other.runs) != 38 {
 		t.Errorf("%d runs, %v, though nothing is there", len(other.runs), err)
 	}
 	// A record whose file has the name, and another content, is none.
@@ -329,8 +331,8 @@ func TestFailuresDoNotStopOthers(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
-	if len(results.Failed) != 10 || len(results.Cells) != 24 {
-		t.Errorf("%d failed and %d finished, want 10 and 24", len(results.Failed), len(results.Cells))
+	if len(results.Failed) != 10 || len(results.Cells) != 30 {
+		t.Errorf("%d failed and %d finished, want 10 and 30", len(results.Failed), len(results.Cells))
 	}
 	if !slices.ContainsFunc(results.Cells, func(x Result) bool { return x.Method == "imp" && x.Structure == "weight" && x.Ratio == 0.5 }) {
 		t.Error("imp at 0.5 went with 0.8")

@@ -161,7 +161,7 @@ func keyFlags(p *pruneCmd) pruneCmd {
 // OnItsWay implements [sweep.Runner].
 func (r *cells) OnItsWay(cell sweep.Cell) bool {
 	s, err := prune.ParseStructure(cell.Structure)
-	return err == nil && cell.Method == "imp" && !s.Grouped() && s.Kind != prune.KindNM
+	return err == nil && cell.Method == "imp" && s.Kind != prune.KindNM
 }
 
 // length estimates the epochs of a run.

@@ -40,6 +40,7 @@ func (c *pruneCmd) channels(con *console, g *graph.Graph, s *sources, pool *kern
 	if err != nil {
 		return err
 	}
+	c.trace.folding(fold)
 	own := groups
 	if trained != g {
 		if own, err = trained.Groups(s.dims); err != nil {
@@ -76,19 +77,25 @@ func (c *pruneCmd) channels(con *console, g *graph.Graph, s *sources, pool *kern
 		return err
 	}
 	sel.values = fold(sel.values)
-	enterChannels(r, g, sel, c.ratio, c.Of)
+	units.Release()
+	return c.writeChannels(con, g, groups, sel, c.ratio, s, pool, r)
+}
+
+// writeChannels writes the model without what was selected, proves it, and enters what it
+// is like.
+func (c *pruneCmd) writeChannels(con *console, g *graph.Graph, groups *graph.Groups, sel *selection, ratio float64, s *sources, pool *kernel.Pool, r *report.Run) error {
+	enterChannels(r, g, sel, ratio, c.Of)
 	before, err := weightsOf(g, s.dims)
 	if err != nil {
 		return err
 	}
-	removal := export.Removal{Values: sel.values, Groups: groups, Removed: units.Removed(), KeepShapes: c.KeepShapes, Pool: pool}
+	removal := export.Removal{Values: sel.values, Groups: groups, Removed: sel.units.Removed(), KeepShapes: c.KeepShapes, Pool: pool}
 	switch {
 	case s.val != nil:
 		removal.Inputs = prune.Samples(s.val)
 	case s.train != nil:
 		removal.Inputs = prune.Samples(s.train)
 	}
-	units.Release()
 	proof, err := export.WriteRemoval(g, removal, c.Out)
 	if err != nil {
 		return err
@@ -135,7 +142,7 @@ func (c *pruneCmd) rankChannels(con *console, g *graph.Graph, state *engine.Stat
 // as read, trained the one with normalisations put in.
 func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *engine.State, units *prune.Units, goal prune.Goal, importance prune.Importance, s *sources, pool *kernel.Pool, r *report.Run) (*selection, error) {
 	p := &prune.Structured{Graph: trained, State: state, Units: units, Goal: goal, Importance: importance, Train: s.train, Val: s.val, Pool: pool,
-		Config: c.config(s), Masked: c.maskedEpochs(), Frozen: c.method.Frozen}
+		Config: c.config(s), Masked: c.maskedEpochs(), Frozen: c.method.Frozen, Rounds: c.method.Rounds}
 	r.Settings.MaskedEpochs = p.Masked
 	p.Cut = func(small *graph.Graph, epoch int) {
 		params, macs := units.Cost()
@@ -159,7 +166,7 @@ func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *e
 	if err != nil {
 		return nil, err
 	}
-	trace := c.follow(t.Journal, units.Masks, c.Epochs)
+	trace := c.follow(t.Journal, units.Masks, c.epochs())
 	defer c.patient()()
 	if s.loss.live || s.valLoss.live {
 		if err := c.teach(t, g, s); err != nil {
@@ -169,21 +176,25 @@ func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *e
 	if err := c.announce(con, t, s, r); err != nil {
 		return nil, err
 	}
+	if err := c.rewind(con, t, b, r); err != nil {
+		return nil, err
+	}
 	if c.ranks() && c.method.Gradients {
 		if p.Importance, err = c.method.ForUnits(units, t.Saliency()); err != nil {
 			return nil, err
 		}
 	}
-	best, values, err := p.Run(t)
+	c.trace.channelRungs(c, p, t, s, r)
+	err = p.Run(t)
 	b.clear()
 	if err != nil {
 		return nil, err
 	}
-	enterEpochs(r, p.History, best)
+	enterEpochs(r, p.History, p.Best)
 	c.trace.done(c, p.Passes, keptChannels(units))
 	c.followed(trace)
 	enterDivergences(r, p.Journal)
-	return &selection{units: units, choice: p.Choice, values: values}, nil
+	return &selection{units: units, choice: p.Choice, values: p.Values}, nil
 }
 
 // maskedEpochs is how many epochs bip masks before channels are cut.
@@ -335,7 +346,7 @@ func (c *pruneCmd) showChannels(con *console, r *report.Run) error {
 	}
 	line := "wrote " + c.Out
 	if len(r.Epochs) > 0 {
-		line += fmt.Sprintf(": epoch %d of %d", r.ExportedEpoch, r.Settings.Epochs)
+		line += fmt.Sprintf(": epoch %d of %d", r.ExportedEpoch, c.epochs())
 	}
 	line += fmt.Sprintf("; %s of %s channels removed, %s of %s asked, %s achieved", report.Count(int64(r.Ratio.Removed)), report.Count(int64(r.Ratio.Elements)),
 		report.Percent(r.Ratio.Requested), c.Of, report.Percent(r.Ratio.Achieved))

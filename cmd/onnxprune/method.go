@@ -14,7 +14,7 @@ import (
 type methodFlags struct {
 	Method     string `help:"How masks are found: bip (bi-level pruning; default with --data), omp (one-shot magnitude; default without), imp (rounds of magnitude pruning and training, --epochs each), hydra (scores with weights frozen, then weights), snip, grasp, synflow, random. What is found in one go is retrained for --epochs if there is --data; omp, synflow and random need none." enum:",${methods}" default:"" placeholder:"NAME"`
 	Retrain    int    `help:"Further epochs with the masks fixed." placeholder:"EPOCHS"`
-	Rewind     *int   `help:"Weights go back to those of this epoch of dense training wherever training under fixed masks begins; 0: before it." placeholder:"EPOCH"`
+	Rewind     *int   `help:"Weights go back to those of this epoch of dense training wherever training under fixed masks, or of a model without the removed channels, begins; 0: before it." placeholder:"EPOCH"`
 	RewindFrom string `help:"Where dense training begins, for --rewind (alone: --rewind 0): the same model with other weights." placeholder:"MODEL.onnx"`
 
 	method prune.Method
@@ -42,7 +42,7 @@ func (m *methodFlags) check(s prune.Structure, importance string, data bool) err
 			return err
 		}
 		if importance != "" && m.ranks() {
-			return fmt.Errorf("--importance is for --method bip, hydra and omp, %s ranks channels by itself", name)
+			return fmt.Errorf("--importance is for --method bip, hydra, imp and omp, %s ranks channels by itself", name)
 		}
 	}
 	zero := 0
@@ -53,17 +53,14 @@ func (m *methodFlags) check(s prune.Structure, importance string, data bool) err
 		set  bool
 		name string
 	}{{m.Retrain != 0, "--retrain"}, {m.Rewind != nil, "--rewind"}} {
-		switch {
-		case f.set && !data:
+		if f.set && !data {
 			return fmt.Errorf("%s needs --data", f.name)
-		case f.set && s.Grouped():
-			return fmt.Errorf("%s is for single weights, patterns and blocks: channels are cut out and the rest is trained for --epochs", f.name)
 		}
 	}
 	if m.Retrain < 0 {
 		return fmt.Errorf("--retrain is %d, wants at least 0", m.Retrain)
 	}
-	if m.Rewind != nil && m.Retrain == 0 && m.method.Name == "bip" {
+	if m.Rewind != nil && m.Retrain == 0 && m.method.Name == "bip" && !s.Grouped() {
 		return errors.New("--rewind with --method bip wants --retrain: bip has no training under fixed masks of its own")
 	}
 	m.Method = name

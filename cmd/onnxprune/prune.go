@@ -77,6 +77,9 @@ func (c *pruneCmd) Validate() error {
 	if err := c.methodFlags.check(c.structure, c.Importance, c.trains()); err != nil {
 		return err
 	}
+	if c.Rewind != nil && c.structure.Grouped() && c.maskedEpochs() == c.Epochs && c.Retrain == 0 {
+		return fmt.Errorf("--rewind: all %s train masks, and nothing is trained without the removed channels\nhint: more --epochs, fewer --masked-epochs, or --retrain", plural(c.Epochs, "epoch"))
+	}
 	switch {
 	case c.structure.Grouped() && c.ranks():
 		c.Importance = c.method.Name

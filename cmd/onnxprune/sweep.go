@@ -26,7 +26,7 @@ type sweepCmd struct {
 	Ratios       []string  `help:"Ratios: numbers, or paper for 0.2, 0.36, 0.488, … 0.956, what rounds of a fifth come to. A number of seeds may follow a colon, as 0.8:3." default:"paper" placeholder:"R,…"`
 	Structures   []string  `help:"Structures to compare, of those of --structure." default:"weight" placeholder:"NAME,…"`
 	Seeds        int       `help:"Number of seeds, from --seed on." default:"1" placeholder:"N"`
-	Rewinds      []string  `help:"Epochs of dense training to rewind to, and none: every method that trains under fixed masks is run with each; bip is retrained for --epochs then. Not for filter and channel." default:"none" placeholder:"EPOCH,…"`
+	Rewinds      []string  `help:"Epochs of dense training to rewind to, and none: every method that trains under fixed masks is run with each; bip of single weights, patterns and blocks is retrained for --epochs then." default:"none" placeholder:"EPOCH,…"`
 	RewindRatios []float64 `help:"Ratios to rewind at (default: all)." placeholder:"R,…"`
 	Exclude      []pattern `help:"Leave out weights whose initializer or node name matches; groups that hold one, for filter and channel. Repeatable." sep:"none" placeholder:"REGEX"`
 	JSON         bool      `help:"Print JSON."`
@@ -115,8 +115,7 @@ func (c *sweepCmd) grid() *sweep.Grid {
 	}
 	return &sweep.Grid{
 		Methods: c.Methods, Structures: c.Structures, Ratios: c.ratios, Seeds: c.Seeds, First: c.Seed, Rewinds: c.rewinds, RewindRatios: c.RewindRatios,
-		Own:       func(name string) float64 { return structure(name).Share() },
-		CanRewind: func(_, name string) bool { return !structure(name).Grouped() },
+		Own: func(name string) float64 { return structure(name).Share() },
 	}
 }
 
@@ -148,7 +147,7 @@ func (c *sweepCmd) recipe(cell sweep.Cell, epochs int) (*pruneCmd, error) {
 	if cell.Rewind != sweep.NoRewind {
 		epoch := int(cell.Rewind)
 		p.Rewind = &epoch
-		if p.Method == "bip" {
+		if p.Method == "bip" && !structure.Grouped() {
 			p.Retrain = p.Epochs
 		}
 		if epoch > p.Epochs {

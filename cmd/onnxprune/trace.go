@@ -80,6 +80,34 @@ func (t *trace) rungs(c *pruneCmd, tr *prune.Trainer, s *sources, r *report.Run)
 	}}
 }
 
+// channelRungs is rungs for channels.
+func (t *trace) channelRungs(c *pruneCmd, p *prune.Structured, tr *prune.Trainer, s *sources, r *report.Run) {
+	if t == nil || t.onRung == nil {
+		return
+	}
+	silent := &console{}
+	silent.silence()
+	seconds, passes := time.Since(c.start).Seconds(), tr.Passes()
+	p.Rungs = &prune.Rungs{Ratios: t.lower, Reached: func(ratio, own, more float64) error {
+		run := *r
+		enterEpochs(&run, p.History, p.Best)
+		sel := &selection{units: p.Units, choice: p.Choice, values: t.fold(p.Values)}
+		// Writing changes the model in memory.
+		g, err := load(c.In)
+		if err != nil {
+			return err
+		}
+		groups, err := g.Groups(s.dims)
+		if err != nil {
+			return err
+		}
+		if err := c.writeChannels(silent, g, groups, sel, ratio, s, p.Pool, &run); err != nil {
+			return err
+		}
+		return t.onRung(&run, trained{seconds + own, passes + more, keptChannels(p.Units)()})
+	}}
+}
+
 // keptWeights says which weights stay.
 func keptWeights(m *prune.Masks) func() []sweep.Kept {
 	return func() (out []sweep.Kept) {

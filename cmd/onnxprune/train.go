@@ -235,9 +235,6 @@ func (c *pruneCmd) progress(con *console, b *bar, after func(e prune.Epoch)) pru
 
 // epochs is the length of the run.
 func (c *pruneCmd) epochs() int {
-	if c.structure.Grouped() {
-		return c.Epochs
-	}
 	return c.method.Total(&prune.Config{Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain})
 }
 

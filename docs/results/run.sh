@@ -17,4 +17,4 @@ grid() {
 	cp ".cache/results/$out"/{results.csv,results.json,report.html} "docs/results/$out/"
 }
 grid weight --structures weight --methods bip,imp,omp,hydra --rewinds none,0,1,2 --rewind-ratios 0.9
-grid filter --structures filter --methods bip,omp,hydra --of macs --round 1
+grid filter --structures filter --methods bip,imp,omp,hydra --of macs --round 1
