@@ -77,7 +77,8 @@ func TestUnitRounds(t *testing.T) {
 	}
 }
 
-// score runs the whole model with values and channels of the result.
+// measure evaluates the whole model with the values of the result and zeros for the channels
+// that are removed.
 func (s *Structured) measure(t *testing.T) *Score {
 	t.Helper()
 	whole := engine.NewState(s.Graph)

@@ -268,39 +268,21 @@ func TestMaskedIsPruned(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if atCut, err = Evaluate(p, s.Val, c.lossOr(), nil); err != nil {
+			if atCut, err = Evaluate(p, s.Val, engine.CrossEntropy{}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := s.Run(tr); err != nil {
 			t.Fatal(err)
 		}
-		best, values := s.Best, s.Values
+		best := s.Best
 		if masked := s.History[1].Val; math.Abs(masked.Loss-atCut.Loss) > 1e-5 || masked.Top1 != atCut.Top1 {
 			t.Errorf("masked scores %+v, cut %+v", masked, atCut)
 		}
 		if len(s.History) != 4 || s.History[3].Epoch != 3 || !(s.History[3].TrainLoss < s.History[1].TrainLoss) {
 			t.Errorf("history %+v", s.History)
 		}
-		whole := engine.NewState(s.Graph)
-		for name, v := range values {
-			copy(whole.Tensor(name).F, v)
-		}
-		for name, keep := range s.Units.Groups.Keep(s.Units.Removed()) {
-			for i, k := range keep {
-				if !k {
-					whole.Tensor(name).F[i] = 0
-				}
-			}
-		}
-		p, err := engine.Compile(s.Graph, whole, engine.Options{Batch: 200, Pool: s.Pool})
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := Evaluate(p, s.Val, c.lossOr(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := s.measure(t)
 		for _, e := range s.History {
 			if e.Epoch == best && (math.Abs(e.Val.Loss-got.Loss) > 1e-5 || e.Val.Top1 != got.Top1) {
 				t.Errorf("epoch %d scored %+v, its values with zeros in place %+v", best, e.Val, got)
@@ -308,8 +290,6 @@ func TestMaskedIsPruned(t *testing.T) {
 		}
 	}
 }
-
-func (c Config) lossOr() engine.Loss { return engine.CrossEntropy{} }
 
 func TestUnitBiPSameBitsAtAnyThreads(t *testing.T) {
 	var first map[string][]float32
