@@ -104,6 +104,9 @@ func Compile(g *graph.Graph, state *State, opt Options) (*Plan, error) {
 	return c.plan, nil
 }
 
+// constant reports whether initializers stay what they are.
+func (c *compiler) constant() bool { return c.opt.Constant && c.opt.Loss == nil }
+
 // newCompiler infers g at a batch size and refuses what cannot be run.
 func newCompiler(g *graph.Graph, state *State, opt Options) (*compiler, error) {
 	own, asked := graph.Binding{Batch: max(1, g.FixedBatch()), Dims: opt.Dims}, graph.Binding{Batch: opt.Batch, Dims: opt.Dims}

@@ -29,6 +29,9 @@ type Options struct {
 	FreezeNorm bool
 	// Pool computes; it may be shared by plans that do not run at the same time.
 	Pool *kernel.Pool
+	// Constant says that no initializer changes between runs: what is made of them alone,
+	// as packed weights, is made in the first forward pass and kept. Not for training.
+	Constant bool
 	// NoFusion compiles every node by itself.
 	NoFusion bool
 	// Lower, if set, makes another engine run the plan, without fusion, and with the
@@ -81,6 +84,8 @@ type call struct {
 	// plain, if set, runs instead of the operator: copies, sums and folded weights.
 	plain func(c *op.Context)
 	macs  int64
+	// once marks what the first run alone has to do.
+	once, done bool
 }
 
 // Forward computes the outputs from what Inputs hold.
@@ -177,8 +182,12 @@ func (p *Plan) Others() []int {
 }
 
 func (c *call) run(ctx *op.Context, back bool) error {
+	if c.done {
+		return nil
+	}
 	if c.plain != nil {
 		c.plain(ctx)
+		c.done = c.once
 		return nil
 	}
 	var err error

@@ -67,7 +67,7 @@ type scheduler struct {
 	now    int
 	grads  map[string]bool // written parameter gradients
 	ints   int             // bytes of integer values
-	params int64           // bytes of parameter gradients
+	params int64           // bytes of parameter gradients and of what is kept of parameters
 }
 
 func (s *scheduler) storage(size int) *storage {
@@ -186,9 +186,12 @@ func (s *scheduler) forward(i *inst) error {
 			return fmt.Errorf("%s: %w", i.title, err)
 		}
 		s.c.plan.work = max(s.c.plan.work, ws)
+		if k, ok := i.op.(op.Keeper); ok && s.c.constant() {
+			s.params += 4 * int64(k.Keep(tensors(i.in)))
+		}
 	}
 	if !shared || len(i.out) > 1 {
-		s.c.plan.forward = append(s.c.plan.forward, call{title: i.title, kind: kindOf(i), op: i.op, in: tensors(i.in), out: tensors(i.out), plain: i.plain, macs: i.macs})
+		s.c.plan.forward = append(s.c.plan.forward, call{title: i.title, kind: kindOf(i), op: i.op, in: tensors(i.in), out: tensors(i.out), plain: i.plain, macs: i.macs, once: i.plain != nil && s.c.constant()})
 	}
 	return nil
 }

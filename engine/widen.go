@@ -49,8 +49,10 @@ func (c *compiler) widen() {
 		}
 		if ok {
 			w.depthwise[i.out[0]] = i.macs > 0 && len(free) == 0
-			w.weights[i.in[0]] += params
-			w.weights[i.out[0]] += params
+			if !c.constant() {
+				w.weights[i.in[0]] += params
+				w.weights[i.out[0]] += params
+			}
 		}
 	}
 	w.settle()
@@ -118,8 +120,8 @@ func (w *widener) join(a, b *value) {
 }
 
 // settle decides about every class. One call that narrows is allowed beside others
-// that need none, its cost is that of one pass over an activation; parameters are copied at every run, and must
-// not be more than the activations.
+// that need none, its cost is that of one pass over an activation; parameters that may change
+// are copied at every run, and must not be more than the activations.
 func (w *widener) settle() {
 	w.wide = map[*value]int{}
 	members := map[*value][]*value{}

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,6 +123,53 @@ func testWidened(t *testing.T, name string, loss Loss) {
 	}
 	for _, w := range states[0].Names() {
 		agree(t, name+": "+w, states[1].Tensor(w).F, states[0].Tensor(w).F)
+	}
+}
+
+// TestConstant compares plans of initializers that do not change with others: outputs of
+// the first run and of a later one on other inputs, which does not read them again.
+func TestConstant(t *testing.T) {
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	for _, name := range []string{"glyphs_resnet_bn", "glyphs_resnet", "tiny_mobile_bn", "tiny_excite_bn", "tiny_unet"} {
+		g := withoutEvery16th(t, name)
+		for _, batch := range []int{1, 3} {
+			state := NewState(g)
+			plain, err := Compile(g, NewState(g), Options{Batch: batch, Pool: pool, NoFusion: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := Compile(g, state, Options{Batch: batch, Pool: pool, Constant: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var before [][]float32
+			for run := range 3 {
+				for _, q := range []*Plan{plain, p} {
+					for i := range q.Inputs[0].F {
+						q.Inputs[0].F[i] = float32((i+max(0, run-1))*i%251)/125 - 1
+					}
+					if err := q.Forward(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for i, o := range p.Outputs {
+					agree(t, fmt.Sprintf("%s: output of run %d", name, run), o.F, plain.Outputs[i].F)
+				}
+				if run == 1 && !slices.EqualFunc(before, p.Outputs, func(a []float32, o *op.Tensor) bool { return slices.Equal(a, o.F) }) {
+					t.Errorf("%s: a second run on the same inputs has other outputs", name)
+				}
+				before = nil
+				for _, o := range p.Outputs {
+					before = append(before, slices.Clone(o.F))
+				}
+				for _, n := range g.Nodes {
+					if n.Type == "Conv" {
+						clear(state.Tensor(n.In[1].Name).F)
+					}
+				}
+			}
+		}
 	}
 }
 

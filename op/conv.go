@@ -215,8 +215,20 @@ func (f *convForm) forward(c *Context, in, out []*Tensor, e kernel.Epilogue) err
 	if len(in) > 2 && in[2] != nil {
 		e.Bias = f.wide.bias(in[2].F)
 	}
-	f.k.Forward(c.pool(), out[0].F, in[0].F, f.wide.filters(in[1].F), e, c.scratch(f.k.Workspace()))
+	w := in[1].F
+	if !f.k.Kept() {
+		w = f.wide.filters(w)
+	}
+	f.k.Forward(c.pool(), out[0].F, in[0].F, w, e, c.scratch(f.k.Workspace()))
 	return nil
+}
+
+// Keep keeps packed filters.
+func (f *convForm) Keep(in []*Tensor) int {
+	if in[1].F == nil {
+		return 0
+	}
+	return f.k.Keep()
 }
 
 type conv struct{ convForm }

@@ -38,6 +38,14 @@ type Preparer interface {
 	Prepare(in, out []*Tensor, training bool) (workspace int, err error)
 }
 
+// Keeper is an operator that can keep what it makes of its parameters. Keep, called after
+// Prepare in plans whose initializers do not change, asks it to do so for those of its
+// inputs that have their elements already, and returns how many float32 elements that takes.
+// The next Forward is then the last that reads them.
+type Keeper interface {
+	Keep(in []*Tensor) int
+}
+
 // Layouter is an operator that accepts or produces other layouts than
 // row-major. in carries types, shapes and present layouts (constants are
 // row-major); the result is the layout wanted per input and given per output.

@@ -72,7 +72,7 @@ func (m *Meter) latency(removed [][]bool) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	p, err := engine.Compile(g, engine.NewState(g), engine.Options{Batch: max(1, g.FixedBatch()), Dims: m.Dims, Pool: m.Pool})
+	p, err := engine.Compile(g, engine.NewState(g), engine.Options{Batch: max(1, g.FixedBatch()), Dims: m.Dims, Pool: m.Pool, Constant: true})
 	if err != nil {
 		return 0, err
 	}

@@ -42,25 +42,32 @@ func (t *Trainer) Need(m Method, teacher, evalTeacher bool) (int64, error) {
 	if m.Train != nil && m.Name != "imp" || c.BothBatches {
 		streams = 2
 	}
+	forward := func(size int, constant bool) (int64, error) {
+		return engine.Need(t.Graph, t.State, engine.Options{Batch: size, Dims: c.Dims, Pool: t.Pool, Constant: constant})
+	}
 	batches := streams * inFlight * int64(c.Batch) * inputs
 	if t.Val != nil {
 		size := EvalBatch(t.Graph, c.Dims, t.Val.Len())
-		eval, err := engine.Need(t.Graph, t.State, engine.Options{Batch: size, Dims: c.Dims, Pool: t.Pool})
+		eval, err := forward(size, false)
 		if err != nil {
 			return 0, err
 		}
 		need += eval
 		batches = max(batches, inFlight*int64(size)*inputs)
 		if evalTeacher {
-			need += eval + all
+			teacher, err := forward(size, true)
+			if err != nil {
+				return 0, err
+			}
+			need += teacher + all
 		}
 	}
 	if teacher {
-		forward, err := engine.Need(t.Graph, t.State, engine.Options{Batch: c.Batch, Dims: c.Dims, Pool: t.Pool})
+		plan, err := forward(c.Batch, true)
 		if err != nil {
 			return 0, err
 		}
-		need += forward + all
+		need += plan + all
 	}
 	need += batches
 	// The best epoch, and the one that takes its place.

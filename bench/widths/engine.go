@@ -28,7 +28,7 @@ func opened(batch, threads int, loss engine.Loss) opener {
 			return nil, nil, err
 		}
 		pool := kernel.NewPool(threads)
-		p, err := engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Pool: pool, Loss: loss})
+		p, err := engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Pool: pool, Loss: loss, Constant: loss == nil})
 		if err != nil {
 			pool.Close()
 			return nil, nil, err

@@ -1,7 +1,7 @@
 //go:build cgo
 
 // Command widths times networks over channel widths, in ONNX Runtime and in this
-// program's engine: widths [-rounds N] [-threads N] LIBRARY [DENSE.onnx PRUNED.onnx…].
+// program's engine: widths [-rounds N] [-threads N] [-only REGEXP] LIBRARY [DENSE.onnx PRUNED.onnx…].
 // Networks of four 3×3 convolutions at 28×28 and of four inverted residuals' parts (1×1,
 // depthwise 3×3, 1×1) at 14×14 have all widths equal. In every round each network is run
 // once, the dense one among them; printed is the median over rounds of the ratio to the
@@ -15,6 +15,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 
 	"github.com/onnxprune/onnxprune/prune"
@@ -24,8 +25,9 @@ func main() {
 	log.SetFlags(0)
 	rounds := flag.Int("rounds", 15, "rounds of all networks in turn")
 	threads := flag.Int("threads", 2, "threads")
+	only := flag.String("only", "", "measure only what this regular expression matches, as 'onnxprune, forward, batch 8, four times'")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: widths [-rounds N] [-threads N] LIBRARY [DENSE.onnx PRUNED.onnx…]")
+		fmt.Fprintln(os.Stderr, "usage: widths [-rounds N] [-threads N] [-only REGEXP] LIBRARY [DENSE.onnx PRUNED.onnx…]")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -33,7 +35,11 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(flag.Arg(0), *rounds, *threads, flag.Args()[1:]); err != nil {
+	match, err := regexp.Compile(*only)
+	if err != nil {
+		log.Fatalf("widths: -only: %v", err)
+	}
+	if err := run(flag.Arg(0), *rounds, *threads, match, flag.Args()[1:]); err != nil {
 		log.Fatalf("widths: %v", err)
 	}
 }
@@ -47,7 +53,7 @@ var curves = []struct {
 	{128, []int{80, 96, 104, 112, 120, 126, 127}},
 }
 
-func run(library string, rounds, threads int, files []string) error {
+func run(library string, rounds, threads int, match *regexp.Regexp, files []string) error {
 	dir, err := os.MkdirTemp("", "widths")
 	if err != nil {
 		return err
@@ -69,6 +75,9 @@ func run(library string, rounds, threads int, files []string) error {
 		{"onnxprune, training step, batch 32", step(32, threads)},
 	} {
 		if len(files) > 0 {
+			if !match.MatchString(in.name) {
+				continue
+			}
 			if err := compare(in.name, in.open, rounds, files); err != nil {
 				return err
 			}
@@ -76,6 +85,9 @@ func run(library string, rounds, threads int, files []string) error {
 		}
 		for _, net := range nets {
 			for _, c := range curves {
+				if !match.MatchString(in.name + ", " + net.title) {
+					continue
+				}
 				if err := curve(dir, net, c.dense, c.pruned, in.name, in.open, rounds); err != nil {
 					return err
 				}

@@ -97,7 +97,7 @@ func (c *benchCmd) Run(con *console) error {
 	}
 	pool := c.pool()
 	defer pool.Close()
-	opts := engine.Options{Batch: c.Batch, Dims: maps.Clone(c.Dim), Pool: pool, Lower: c.lowering()}
+	opts := engine.Options{Batch: c.Batch, Dims: maps.Clone(c.Dim), Pool: pool, Lower: c.lowering(), Constant: !c.Train}
 	if c.Train {
 		opts.Loss = engine.MeanSquaredError{}
 		if shape, ok := logits(g, c.Dim); ok && len(shape) == 1 {

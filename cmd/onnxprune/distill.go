@@ -142,7 +142,7 @@ func (c *pruneCmd) outputs(g *graph.Graph) ([]int, error) {
 // without labels.
 func (c *pruneCmd) teach(t *prune.Trainer, g *graph.Graph, s *sources) error {
 	compile := func(batch int) (*engine.Plan, error) {
-		return engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Dims: s.dims, Pool: t.Pool})
+		return engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Dims: s.dims, Pool: t.Pool, Constant: true})
 	}
 	var err error
 	if s.loss.live {

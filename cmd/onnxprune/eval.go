@@ -61,7 +61,7 @@ func (c *evalCmd) Run(con *console) error {
 	}
 	pool := c.pool()
 	defer pool.Close()
-	plan, err := engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Dims: dims, Pool: pool, Lower: c.lowering()})
+	plan, err := engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Dims: dims, Pool: pool, Lower: c.lowering(), Constant: true})
 	if err != nil {
 		return err
 	}

@@ -174,7 +174,7 @@ func logits(g *graph.Graph, dims map[string]int) ([]int, bool) {
 
 // compile plans a forward pass with values of its own.
 func compile(g *graph.Graph, batch int, dims map[string]int, pool *kernel.Pool) (*engine.Plan, error) {
-	return engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Dims: dims, Pool: pool})
+	return engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Dims: dims, Pool: pool, Constant: true})
 }
 
 // feed copies rows of inputs into a plan; rows that are missing repeat the first.

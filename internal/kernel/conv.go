@@ -52,7 +52,10 @@ type Conv struct {
 	data    *tilePlan
 	weights *gradPlan
 	zero    []float32
-	job     convJob
+	// After Keep all forward passes have the packed weights kept, nil before the first.
+	keep bool
+	kept []float32
+	job  convJob
 }
 
 // convJob holds the operands of the call in progress; the closures are made
@@ -102,12 +105,24 @@ func (c *Conv) Workspace() int {
 	return max(c.forward.packedSize()+c.window.size, c.data.packedSize(), c.weights.size()+c.weights.copySize())
 }
 
-// Forward computes y = clip(conv(x, w) + bias + residual).
+// Keep makes all forward passes use the weights of the next one, packed once, and returns
+// how many floats hold them.
+func (c *Conv) Keep() int {
+	c.keep = true
+	return c.forward.packedSize()
+}
+
+// Kept reports whether forward passes read no weights any more.
+func (c *Conv) Kept() bool { return c.kept != nil }
+
+// Forward computes y = clip(conv(x, w) + bias + residual). After [Conv.Keep] it reads w once.
 func (c *Conv) Forward(p *Pool, y, x, w []float32, ep Epilogue, ws []float32) {
 	s := c.s
 	checkLen("y", y, s.N*s.OH*s.OW*s.O)
 	checkLen("x", x, s.N*s.H*s.W*s.C)
-	checkLen("w", w, s.O*(s.C/s.Groups)*s.KH*s.KW)
+	if c.kept == nil {
+		checkLen("w", w, s.O*(s.C/s.Groups)*s.KH*s.KW)
+	}
 	checkLen("workspace", ws, c.forward.packedSize()+c.window.size)
 	if ep.Bias != nil {
 		checkLen("bias", ep.Bias, s.O)
@@ -122,7 +137,14 @@ func (c *Conv) Forward(p *Pool, y, x, w []float32, ep Epilogue, ws []float32) {
 		p.Run(c.window.tasks, j.copyTask)
 		x = j.cp
 	}
-	c.tiles(p, c.forward, y, x, w, ep, ws)
+	pack := c.kept == nil
+	if pack && c.keep {
+		c.kept = Floats(max(1, c.forward.packedSize()))
+	}
+	if c.keep {
+		ws = c.kept
+	}
+	c.tiles(p, c.forward, y, x, w, ep, ws, pack)
 }
 
 // BackwardData computes dx = convᵀ(dy, w), or adds it to dx.
@@ -136,13 +158,15 @@ func (c *Conv) BackwardData(p *Pool, dx, dy, w []float32, accumulate bool, ws []
 	if accumulate {
 		ep.Residual = dx
 	}
-	c.tiles(p, c.data, dx, dy, w, ep, ws)
+	c.tiles(p, c.data, dx, dy, w, ep, ws, true)
 }
 
-func (c *Conv) tiles(p *Pool, pl *tilePlan, y, x, w []float32, ep Epilogue, ws []float32) {
+func (c *Conv) tiles(p *Pool, pl *tilePlan, y, x, w []float32, ep Epilogue, packed []float32, pack bool) {
 	j := &c.job
-	j.plan, j.y, j.x, j.w, j.packed, j.ep = pl, y, x, w, ws, ep
-	p.Run(pl.packTasks(), j.packTask)
+	j.plan, j.y, j.x, j.w, j.packed, j.ep = pl, y, x, w, packed, ep
+	if pack {
+		p.Run(pl.packTasks(), j.packTask)
+	}
 	p.Run(pl.tasks(), j.tileTask)
 	j.release()
 }

@@ -110,6 +110,20 @@ func TestConv(t *testing.T) {
 				compare(t, "y with epilogue", got.v, want.v, size.v)
 				got.check(t, "y with epilogue")
 
+				k, kept := NewConv(s), newGuarded(len(dy), 3)
+				k.Keep()
+				for _, w := range [][]float32{w, nil} {
+					clear(ws.v)
+					k.Forward(p, kept.v, x, w, Epilogue{Bias: bias, Residual: res, Clip: true, Min: 0, Max: 6}, ws.v)
+					for i, v := range got.v {
+						if kept.v[i] != v {
+							t.Fatalf("element %d with kept weights is %v, want %v", i, kept.v[i], v)
+						}
+					}
+					clear(kept.v)
+					kept.check(t, "y with kept weights")
+				}
+
 				for pass, scale := range []float64{1, 2} {
 					gx, gw := newGuarded(len(x), 2), newGuarded(len(w), 7)
 					for range pass + 1 {
