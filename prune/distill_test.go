@@ -89,3 +89,37 @@ func TestOwnTeacher(t *testing.T) {
 	OMP(tr.Masks, Structure{}, 0.5, tr.Pool)
 	check(false)
 }
+
+// TestClip: a gradient above its bound is scaled to it, one below it stays bit for bit.
+func TestClip(t *testing.T) {
+	free := slope(t, taught(t, 0))
+	norm := func(x []float64) float64 {
+		s := 0.0
+		for _, v := range x {
+			s += v * v
+		}
+		return math.Sqrt(s)
+	}
+	for _, clip := range []float64{1e-3, 1e-6, 1e9} {
+		tr := taught(t, 0)
+		tr.Config.Clip = clip
+		got := slope(t, tr)
+		weights := 0.0
+		for _, name := range tr.plan.Trained() {
+			weights += sumSquares(tr.State.Tensor(name).F)
+		}
+		bound := clip * math.Sqrt(weights)
+		if norm(free) < bound {
+			near(t, got, free, 0, false)
+			continue
+		}
+		if n := norm(got); math.Abs(n-bound) > 1e-5*bound {
+			t.Errorf("clip %g: the norm is %g, want %g", clip, n, bound)
+		}
+		want := make([]float64, len(free))
+		for i, v := range free {
+			want[i] = v * bound / norm(free)
+		}
+		near(t, got, want, 1e-5, false)
+	}
+}

@@ -40,6 +40,9 @@ type Config struct {
 	// Ramp is the fraction of a run in which bi-level pruning of weights and blocks comes to
 	// Ratio, in [0,1]; see [BiP].
 	Ramp float64
+	// Clip bounds the gradient of a batch: where its norm is more than that share of the norm of
+	// all that is trained, it is scaled down to it. 0: no bound.
+	Clip float64
 	// Momentum of weights and of scores.
 	Momentum float64
 	Seed     uint64
@@ -189,7 +192,11 @@ func (t *Trainer) gradients(b *data.Batch) (float64, error) {
 			target.Others = append(target.Others, t.Config.Teacher.Outputs[k].F)
 		}
 	}
-	return t.plan.Step(target)
+	loss, err := t.plan.Step(target)
+	if err == nil && t.Config.Clip > 0 {
+		t.clip()
+	}
+	return loss, err
 }
 
 // mix adds the data's own values to those of the teacher.

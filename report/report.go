@@ -90,6 +90,7 @@ type Settings struct {
 	LR           float64 `json:"lr,omitempty"`
 	MaskLR       float64 `json:"mask_lr,omitempty"`
 	Gamma        float64 `json:"gamma,omitempty"`
+	Clip         float64 `json:"clip,omitempty"`
 	WeightDecay  float64 `json:"weight_decay,omitempty"`
 	Momentum     float64 `json:"momentum,omitempty"`
 	// Distill is the share of the unpruned model's outputs in what was learned from.
@@ -119,6 +120,8 @@ type Settings struct {
 	BothBatches   bool    `json:"both_batches,omitempty"`
 	// Ramp is the part of the run in which the ratio rises.
 	Ramp float64 `json:"ramp,omitempty"`
+	// Flags are those of a training run, defaults and automatic choices included.
+	Flags string `json:"flags,omitempty"`
 }
 
 // Ratio is the fraction of the masked weights that is removed; where channels are, that

@@ -97,3 +97,11 @@ func TestJSONIsTheSameEachTime(t *testing.T) {
 		t.Errorf("a loss that is NaN shows as %v, want null", loss)
 	}
 }
+
+func TestLoss(t *testing.T) {
+	for x, want := range map[float64]string{0: "0.0000", 2.30259: "2.3026", 0.01: "0.0100", 0.009999: "0.01", 0.00034567: "0.000346", 1e-9: "1e-09", 12345.678: "12345.6780"} {
+		if got := Loss(x); got != want {
+			t.Errorf("%v is written %q, want %q", x, got, want)
+		}
+	}
+}

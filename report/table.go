@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -89,6 +90,14 @@ func Count(n int64) string {
 // Percent writes a fraction as a percentage with two decimals.
 func Percent(f float64) string { return strconv.FormatFloat(100*f, 'f', 2, 64) + " %" }
 
+// Loss writes a loss with four decimals, one that is small with three digits.
+func Loss(x float64) string {
+	if x != 0 && math.Abs(x) < 0.01 {
+		return strconv.FormatFloat(x, 'g', 3, 64)
+	}
+	return strconv.FormatFloat(x, 'f', 4, 64)
+}
+
 // MACs writes multiply-adds, "?" where they are not known.
 func MACs(n *int64) string {
 	if n == nil {
@@ -116,7 +125,7 @@ func (r *Run) Write(w io.Writer) error {
 			cells = append(cells, Percent(*s.Score.Top1))
 		}
 		if scored && s.Score != nil {
-			cells = append(cells, strconv.FormatFloat(float64(s.Score.Loss), 'f', 4, 64))
+			cells = append(cells, Loss(float64(s.Score.Loss)))
 		}
 		t.Row(cells...)
 	}

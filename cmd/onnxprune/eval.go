@@ -84,7 +84,7 @@ func (c *evalCmd) Run(con *console) error {
 	if e.Top1 != nil {
 		top1, top5 = report.Percent(*e.Top1), report.Percent(*e.Top5)
 	}
-	t.Row(report.Count(int64(e.Samples)), fmt.Sprintf("%.4f", float64(e.Loss)), top1, top5, fmt.Sprintf("%.0f", e.ImagesPerSecond))
+	t.Row(report.Count(int64(e.Samples)), report.Loss(float64(e.Loss)), top1, top5, fmt.Sprintf("%.0f", e.ImagesPerSecond))
 	return t.Write(con.out)
 }
 

@@ -190,7 +190,7 @@ func (c *sweepCmd) Run(con *console) error {
 			if r.Top1 != nil {
 				line += "top-1 " + report.Percent(*r.Top1) + ", "
 			}
-			fmt.Fprintf(con.err, "%sloss %.4f, %.1f passes, %.1f s\n", line, float64(r.Loss), r.Passes, r.Seconds)
+			fmt.Fprintf(con.err, "%sloss %s, %.1f passes, %.1f s\n", line, report.Loss(float64(r.Loss)), r.Passes, r.Seconds)
 		},
 		Failed: func(cell sweep.Cell, err error) {
 			b.hide()

@@ -22,6 +22,7 @@ type training struct {
 	Ramp        float64  `help:"Part of the run in which bip comes to --ratio, from a half on; 0: at once. Weights and blocks." default:"0.4"`
 	BothBatches bool     `help:"Train the weights on both batches of bip's iterations." default:"true" negatable:""`
 	Gamma       float64  `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
+	GivenClip   *float64 `name:"clip" help:"Bound of the gradient of a batch, as a share of the norm of all that is trained; 0: none (default: 0, for the squared error of --distill 0.1)." placeholder:"SHARE"`
 	WeightDecay float64  `help:"L2 weight decay." default:"5e-4"`
 	Momentum    float64  `help:"Momentum of weights and scores." default:"0.9"`
 	Seed        uint64   `help:"Seed of all that is random." default:"1"`
@@ -30,9 +31,10 @@ type training struct {
 
 	OnDivergence string `help:"What to do when the loss becomes NaN or explodes (${enum}): retry goes back to the beginning of the epoch with a quarter of the learning rates, three times." enum:"retry,stop" default:"retry"`
 
-	// LR and MaskLR are the given ones, or the structure's defaults.
+	// LR, MaskLR and Clip are the given ones, or the defaults of structure and loss.
 	LR     float64 `kong:"-"`
 	MaskLR float64 `kong:"-"`
+	Clip   float64 `kong:"-"`
 }
 
 // First learning rates. Scores of channels sum the gradients of many weights, and wander
@@ -42,6 +44,7 @@ type training struct {
 // the models that learn by it often have no BatchNormalization to bear large steps.
 const (
 	errorLR       = 0.005
+	errorClip     = 0.1
 	weightLR      = 0.05
 	weightMaskLR  = 0.03
 	channelLR     = 0.02
@@ -67,6 +70,10 @@ func (t *training) check(s prune.Structure) error {
 	if t.GivenLR != nil {
 		t.LR = *t.GivenLR
 	}
+	t.Clip = 0
+	if t.GivenClip != nil {
+		t.Clip = *t.GivenClip
+	}
 	var errs []error
 	want := func(ok bool, flag string, value any, wants string) {
 		if !ok {
@@ -80,6 +87,7 @@ func (t *training) check(s prune.Structure) error {
 	want(finite(t.MaskLR) && t.MaskLR >= 0, "--mask-lr", t.MaskLR, "0 or more")
 	want(t.Ramp >= 0 && t.Ramp <= 1, "--ramp", t.Ramp, "0 to 1")
 	want(finite(t.Gamma) && t.Gamma > 0, "--gamma", t.Gamma, "more than 0")
+	want(finite(t.Clip) && t.Clip >= 0, "--clip", t.Clip, "0 or more")
 	want(finite(t.WeightDecay) && t.WeightDecay >= 0, "--weight-decay", t.WeightDecay, "0 or more")
 	want(t.Momentum >= 0 && t.Momentum < 1, "--momentum", t.Momentum, "0 up to, but not including, 1")
 	return errors.Join(errs...)
@@ -169,12 +177,17 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 
 // config are the settings of a training run.
 func (c *pruneCmd) config(s *sources) prune.Config {
-	if _, ok := s.loss.loss.(engine.NormalizedSquaredError); ok && c.GivenLR == nil {
-		c.LR = errorLR
+	if _, ok := s.loss.loss.(engine.NormalizedSquaredError); ok {
+		if c.GivenLR == nil {
+			c.LR = errorLR
+		}
+		if c.GivenClip == nil {
+			c.Clip = errorClip
+		}
 	}
 	return prune.Config{
 		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
-		BothBatches: c.BothBatches && c.Method == "bip", Ramp: c.Ramp, WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
+		BothBatches: c.BothBatches && c.Method == "bip", Ramp: c.Ramp, Clip: c.Clip, WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
 		Others: s.others, FreezeNorm: c.FreezeNorm, Lower: c.lowering(), Retries: c.retries(), Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
 }
@@ -195,7 +208,8 @@ func (c *pruneCmd) announce(con *console, t *prune.Trainer, s *sources, r *repor
 	if s.val != nil {
 		line += fmt.Sprintf(", measured on %s", plural(s.val.Len(), "sample"))
 	}
-	fmt.Fprintln(con.err, line)
+	r.Settings.Flags = c.chosen(t, s, r)
+	fmt.Fprintf(con.err, "%s\nsettings: %s\n", line, r.Settings.Flags)
 	if err := c.keep.known(r); err != nil {
 		return err
 	}
@@ -214,7 +228,7 @@ func (c *pruneCmd) announce(con *console, t *prune.Trainer, s *sources, r *repor
 func (c *pruneCmd) progress(con *console, b *bar, after func(e prune.Epoch)) prune.Progress {
 	return prune.Progress{
 		Step: func(epoch, step, steps int, loss float64) {
-			b.update(fmt.Sprintf("epoch %d/%d", epoch, c.epochs()), step, steps, fmt.Sprintf("loss %.4f", loss))
+			b.update(fmt.Sprintf("epoch %d/%d", epoch, c.epochs()), step, steps, "loss "+report.Loss(loss))
 			c.trace.step(steps)
 		},
 		Epoch: func(e prune.Epoch) {
@@ -349,7 +363,7 @@ func enterEpochs(r *report.Run, history []prune.Epoch, best int) {
 func epochLine(e prune.Epoch, epochs int, first string) string {
 	line := fmt.Sprintf("epoch %d/%d", e.Epoch, epochs)
 	if e.Epoch > 0 {
-		line += fmt.Sprintf(": train loss %.4f", e.TrainLoss)
+		line += ": train loss " + report.Loss(e.TrainLoss)
 	} else {
 		line += ": " + first + ", untrained"
 	}
@@ -357,7 +371,7 @@ func epochLine(e prune.Epoch, epochs int, first string) string {
 		if e.Val.Classes {
 			line += ", top-1 " + report.Percent(e.Val.Top1)
 		}
-		line += fmt.Sprintf(", loss %.4f", e.Val.Loss)
+		line += ", loss " + report.Loss(e.Val.Loss)
 	}
 	if e.Ratio > 0 {
 		line += fmt.Sprintf(", %s removed so far", report.Percent(e.Ratio))
@@ -373,7 +387,7 @@ func (c *pruneCmd) settings(t *prune.Trainer, s *sources, r *report.Run) {
 	set := &r.Settings
 	set.TrainSamples, set.Loss, set.Augment = s.train.Len(), s.loss.name, s.augment.String()
 	set.Epochs, set.Steps, set.Batch = c.Epochs, t.StepsPerEpoch(), t.Config.Batch
-	set.LR, set.WeightDecay, set.Momentum, set.FreezeNorm = c.LR, c.WeightDecay, c.Momentum, c.FreezeNorm
+	set.LR, set.Clip, set.WeightDecay, set.Momentum, set.FreezeNorm = c.LR, c.Clip, c.WeightDecay, c.Momentum, c.FreezeNorm
 	if c.method.Train != nil && c.Method != "imp" {
 		set.MaskLR = c.MaskLR
 	}
