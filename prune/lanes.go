@@ -33,7 +33,8 @@ func (n lanes) total(counts uint64) int {
 // The functions below go over p, whole words; lanes of a tail that are zero count as elements that are zero. A lane v
 // is at least t where the top bit of (v with its top bit set) − t is set.
 
-// count returns how many lanes are at least one, over and infinite; near gets every lane from lo on that is not over.
+// count returns how many lanes are at least one and over, and a number that is 0 where none is infinite; near gets every
+// lane from lo on that is not over.
 func (n lanes) count(p []byte, lo, over, infinite uint32, near func(lane uint32)) (nonzero, above, nan int) {
 	from, to, inf, high, shift := n.all(lo), n.all(over), n.all(infinite), n.high, uint(n.bits-1)
 	for len(p) > 0 {

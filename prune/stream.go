@@ -62,7 +62,7 @@ const (
 	portionSize  = 1 << 18 // elements
 	sampleRun    = 1 << 8  // elements in each place of the sample
 	streamBits   = 22      // logarithm of the number of counters
-	streamBlocks = 1 << 10 // places where the sample is taken
+	streamBlocks = 1 << 12 // places where the sample is taken
 	infinity     = 0xff << 23
 )
 

@@ -3,6 +3,8 @@ package prune
 import (
 	"encoding/binary"
 	"math"
+	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -159,5 +161,62 @@ func TestStreamNaN(t *testing.T) {
 	err := s.Select(3, nil)
 	if err == nil || !strings.Contains(err.Error(), `test.onnx: initializer "b": element 3 is NaN`) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestCountFloats compares both ways of counting float32, on all kernel variants: lengths around
+// whole blocks and words, zeros, infinities and NaNs.
+func TestCountFloats(t *testing.T) {
+	active := kernel.Active()
+	defer kernel.Force(active)
+	for _, variant := range kernel.Variants() {
+		if err := kernel.Force(variant); err != nil {
+			t.Fatal(err)
+		}
+		rng := rand.New(rand.NewPCG(3, 3))
+		for _, n := range []int{2, 6, 14, 16, 18, 62, 64, 66, markSize - 2, markSize, markSize + 2, 3*markSize + 22} {
+			v := kernel.Floats(n)
+			for i := range v {
+				switch rng.IntN(12) {
+				case 0:
+					v[i] = 0
+				case 1:
+					v[i] = float32(math.Copysign(0, -1))
+				case 2:
+					v[i] = float32(math.Inf(1 - 2*rng.IntN(2)))
+				case 3:
+					v[i] = float32(math.NaN())
+				default:
+					v[i] = float32(rng.NormFloat64())
+				}
+			}
+			p := make([]byte, 4*n)
+			for i, x := range v {
+				binary.LittleEndian.PutUint32(p[4*i:], math.Float32bits(x))
+			}
+			for _, bounds := range [][2]float32{{0.5, 1}, {0, 0.25}, {1, 1}, {2, float32(math.Inf(1))}} {
+				lo, hi := magnitude.Key(bounds[0]), magnitude.Key(bounds[1])
+				type counts struct {
+					nonzero, above, nan int
+					near                []uint32
+				}
+				var a, b counts
+				a.nonzero, a.above, a.nan = countFloats(v, lo, hi, func(key uint32) { a.near = append(a.near, key) })
+				b.nonzero, b.above, b.nan = lanes32.count(p, lo, hi+1, infinity+1, func(key uint32) { b.near = append(b.near, key) })
+				a.nan, b.nan = min(a.nan, 1), min(b.nan, 1)
+				if !reflect.DeepEqual(a, b) {
+					t.Fatalf("%s, %d elements from %v to %v: %v, want %v", variant, n, bounds[0], bounds[1], a, b)
+				}
+			}
+		}
+	}
+	aligned, b := 0, make([]byte, 12)
+	for i := range 4 {
+		if kernel.AsFloats(b[i:]) != nil {
+			aligned++
+		}
+	}
+	if aligned > 1 {
+		t.Errorf("%d of 4 neighbouring bytes begin a float, want 1", aligned)
 	}
 }

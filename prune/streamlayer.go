@@ -2,6 +2,9 @@ package prune
 
 import (
 	"encoding/binary"
+	mathbits "math/bits"
+
+	"github.com/onnxprune/onnxprune/internal/kernel"
 )
 
 // contents are counts over elements: those that are not zero, those at a threshold or above it, among these the ones
@@ -24,8 +27,12 @@ func (l *StreamLayer) lanes() *lanes {
 
 // The methods below take p as whole words, filled up with zeros.
 
-// count returns how many elements are not zero, are above hi, and are NaN; near gets the magnitudes from lo to hi.
+// count returns how many elements are not zero and how many are above hi, and 0 for nan where none is NaN; near gets the
+// magnitudes from lo to hi.
 func (l *StreamLayer) count(p []byte, lo, hi uint32, near func(key uint32)) (nonzero, above, nan int) {
+	if v := kernel.AsFloats(p); v != nil && l.Size == 4 {
+		return countFloats(v, lo, hi, near)
+	}
 	if n := l.lanes(); n != nil {
 		decode := near
 		if n.bits == 16 {
@@ -47,6 +54,26 @@ func (l *StreamLayer) count(p []byte, lo, hi uint32, near func(key uint32)) (non
 			nonzero++
 		}
 	})
+	return nonzero, above, nan
+}
+
+// countFloats is count for float32.
+func countFloats(v []float32, lo, hi uint32, near func(key uint32)) (nonzero, above, nan int) {
+	var marks, others [markSize / 8]uint8
+	for len(v) > 0 {
+		part := v[:min(len(v), markSize)]
+		v = v[len(part):]
+		n := (len(part) + 7) / 8
+		nonzero += kernel.CountKeys(part, others[:n], magnitude, 0, 0)
+		nan += kernel.CountKeys(part, others[:n], magnitude, infinity, infinity)
+		above += kernel.CountKeys(part, marks[:n], magnitude, lo, hi)
+		clear(marks[n:])
+		for w := 0; w < n; w += 8 {
+			for b := binary.LittleEndian.Uint64(marks[w:]); b != 0; b &= b - 1 {
+				near(magnitude.Key(part[8*w+mathbits.TrailingZeros64(b)]))
+			}
+		}
+	}
 	return nonzero, above, nan
 }
 

@@ -1,6 +1,9 @@
 package kernel
 
-import "unsafe"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
 const (
 	cacheLine = 64
@@ -27,4 +30,14 @@ func Floats(n int) []float32 {
 		wantHugePages(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(b))), whole))
 	}
 	return b
+}
+
+// AsFloats returns the elements of p, little-endian float32, without a copy; nil where the
+// machine has another byte order, or p does not begin at a multiple of 4.
+func AsFloats(p []byte) []float32 {
+	at := unsafe.SliceData(p)
+	if len(p) < 4 || uintptr(unsafe.Pointer(at))%4 != 0 || binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		return nil
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(at)), len(p)/4)
 }
