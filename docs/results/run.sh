@@ -1,20 +1,27 @@
 #!/usr/bin/env bash
-# Makes docs/results from CIFAR-10 and ResNet-20: hours; it goes on where it was ended.
-#   docs/results/run.sh [MODEL] [DATA]
-# DATA has train and test. Finished cells are kept in .cache/results.
+# Makes docs/results from CIFAR-10 and ResNet-20: many hours, in as many sittings as it takes. Finished cells stay in
+# docs/results/*/cells, and are not run again by the program of the same commit, docs/results/program, on a processor with the
+# same instruction set.
+#   docs/results/run.sh [MODEL] [DATA] [THREADS]
+# DATA has train and test.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 model=${1:-../shared/models/resnet20_bn.onnx}
 data=${2:-../shared/data/cifar10}
+threads=${3:-$(getconf _NPROCESSORS_ONLN)}
 ratios=0.5,0.6,0.7,0.8:3,0.9:3,0.95:3,0.98
-mkdir -p .cache/results
-CGO_ENABLED=0 go build -trimpath -o .cache/results/onnxprune ./cmd/onnxprune
+commit=$(cat docs/results/program)
+source=.cache/results/$commit
+if [[ ! -x $source/onnxprune ]]; then
+	rm -rf "$source"
+	git clone --quiet --shared --no-checkout . "$source"
+	git -C "$source" checkout --quiet --detach "$commit"
+	(cd "$source" && CGO_ENABLED=0 go build -trimpath -o onnxprune ./cmd/onnxprune)
+fi
 grid() {
-	local out=$1
+	local out=docs/results/$1
 	shift
-	.cache/results/onnxprune sweep "$model" --data "$data/train" --val "$data/test" --out ".cache/results/$out" --ratios "$ratios" --epochs 5 "$@"
-	mkdir -p "docs/results/$out"
-	cp ".cache/results/$out"/{results.csv,results.json,report.html} "docs/results/$out/"
+	"$source/onnxprune" sweep "$model" --data "$data/train" --val "$data/test" --out "$out" --ratios "$ratios" --epochs 5 --threads "$threads" "$@"
 }
 grid weight --structures weight --methods bip,imp,omp,hydra --rewinds none,0,1,2 --rewind-ratios 0.9
 grid filter --structures filter --methods bip,imp,omp,hydra --of macs --round 1
