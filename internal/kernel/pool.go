@@ -130,7 +130,8 @@ func (p *Pool) Run(n int, f func(task, worker int)) {
 		if p.pending.Load() != 0 || !p.waiting.CompareAndSwap(true, false) {
 			<-p.done
 		}
-		break
+		// It may have been a worker of the run before, on its way from pending to waiting.
+		i = 0
 	}
 	p.f = nil
 	failed := p.failed.Load()
@@ -175,9 +176,16 @@ func (p *Pool) work(w int) {
 			return
 		}
 		p.drain(w)
-		if p.pending.Add(-1) == 0 && p.waiting.CompareAndSwap(true, false) {
-			p.done <- struct{}{}
+		if p.pending.Add(-1) == 0 {
+			p.wakeCaller()
 		}
+	}
+}
+
+// wakeCaller ends the sleep of Run, where it sleeps.
+func (p *Pool) wakeCaller() {
+	if p.waiting.CompareAndSwap(true, false) {
+		p.done <- struct{}{}
 	}
 }
 
