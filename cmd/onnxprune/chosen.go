@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/prune"
 	"github.com/onnxprune/onnxprune/report"
 )
@@ -15,7 +16,14 @@ import (
 // what has no part in this run.
 func (c *pruneCmd) chosen(t *prune.Trainer, s *sources, r *report.Run) string {
 	var flags []string
-	add := func(name string, value any) { flags = append(flags, "--"+name, fmt.Sprint(value)) }
+	add := func(name string, value any) {
+		text := fmt.Sprint(value)
+		if strings.HasPrefix(text, "-") {
+			flags = append(flags, "--"+name+"="+text)
+			return
+		}
+		flags = append(flags, "--"+name, text)
+	}
 	say := func(on bool, name string) {
 		if on {
 			flags = append(flags, "--"+name)
@@ -80,6 +88,13 @@ func (c *pruneCmd) chosen(t *prune.Trainer, s *sources, r *report.Run) string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Dim)) {
 		add("dim", fmt.Sprintf("%s=%d", name, c.Dim[name]))
+	}
+	if c.Masks == string(graph.AsNode) {
+		add("masks", c.Masks)
+	}
+	say(c.Sparse, "sparse")
+	if c.Engine != ownEngine {
+		add("engine", c.Engine)
 	}
 	add("on-divergence", c.OnDivergence)
 	add("seed", c.Seed)

@@ -24,6 +24,8 @@ func TestChosenFlags(t *testing.T) {
 	train := sample(t, filepath.Join(root, "data", "glyphs", "train"), 80)
 	for _, c := range []struct{ name, model, flags string }{
 		{"bip", "glyphs_resnet_bn", "--ratio 0.8 --epochs 1"},
+		{"masks as nodes", "glyphs_resnet_bn", "--ratio 0.8 --epochs 1 --masks node --exclude='-|layer1'"},
+		{"sparse", "glyphs_resnet_bn", "--ratio 0.9 --epochs 1 --sparse --method omp"},
 		{"bip, folded", "glyphs_resnet", "--ratio 0.8 --epochs 1 --batch 20 --exclude '^conv (1|b)$|layer1'"},
 		{"bip, filters", "glyphs_resnet", "--structure filter --ratio 0.3 --epochs 2 --batch 20 --layer-ratio 'layer1.*=0.25' --no-both-batches --distill=0.5"},
 		{"2:4", "glyphs_resnet_bn", "--structure 2:4 --epochs 1 --batch 20 --loss distill --label-weight 0.25"},
