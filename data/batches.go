@@ -249,6 +249,9 @@ func (b *Batches) fill(batch *Batch, first int, raw []byte) error {
 		if b.order != nil {
 			row = int(b.order[row])
 		}
+		if b.d.rows != nil {
+			row = int(b.d.rows[row])
+		}
 		batch.Index[i] = row
 		shard, within := b.d.locate(row)
 		rng := newKeyed(useAugment, b.opts.Seed, uint64(b.opts.Epoch), uint64(first+i))

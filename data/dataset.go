@@ -28,9 +28,11 @@ type Dataset struct {
 	dir     string
 	meta    Meta
 	inputs  []*stream
-	labels  *stream // nil without labels
-	classes int     // labels are below it; 0: not known
-	starts  []int   // first row of each shard, and at the end the number of rows
+	labels  *stream  // nil without labels
+	classes int      // labels are below it; 0: not known
+	starts  []int    // first row of each shard, and at the end the number of rows
+	rows    []int32  // numbers of the rows that it has; nil for all
+	of      *Dataset // owner of the files, where it is another
 
 	mu     sync.Mutex
 	live   map[*Batches]struct{}
@@ -55,7 +57,12 @@ type Label struct {
 }
 
 // Len is the number of rows.
-func (d *Dataset) Len() int { return d.starts[len(d.starts)-1] }
+func (d *Dataset) Len() int {
+	if d.rows != nil {
+		return len(d.rows)
+	}
+	return d.starts[len(d.starts)-1]
+}
 
 // Meta is the content of dataset.json.
 func (d *Dataset) Meta() Meta { return d.meta }
@@ -74,10 +81,11 @@ func (d *Dataset) Label() Label {
 	return Label{Present: true, Float: d.labels.dtype == Float32, Shape: slices.Clone(d.labels.shape)}
 }
 
-// Files are the paths of all files that the dataset reads; a generated one has none.
+// Files are the paths of all files that the dataset reads; a generated one and a held out one
+// have none.
 func (d *Dataset) Files() []string {
 	var files []string
-	if d.Generated() {
+	if d.Generated() || d.of != nil {
 		return nil
 	}
 	for _, s := range d.streams() {
@@ -107,6 +115,9 @@ func (d *Dataset) Close() error {
 	d.mu.Unlock()
 	for _, b := range live {
 		b.Close()
+	}
+	if d.of != nil {
+		return nil
 	}
 	return d.closeShards()
 }

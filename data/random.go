@@ -19,6 +19,7 @@ const (
 	useShuffle = iota + 1
 	useAugment
 	useRandomInput
+	useHoldOut
 )
 
 // keyed is a SplitMix64 generator whose stream is given by its key alone.
@@ -46,7 +47,10 @@ func (k *keyed) below(n int) int {
 
 // permutation is a random order of n rows, the same for the same seed and epoch.
 func permutation(n int, seed uint64, epoch int) []int32 {
-	rng := newKeyed(useShuffle, seed, uint64(epoch))
+	return shuffled(n, newKeyed(useShuffle, seed, uint64(epoch)))
+}
+
+func shuffled(n int, rng keyed) []int32 {
 	p := make([]int32, n)
 	for i := range p {
 		p[i] = int32(i)

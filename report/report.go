@@ -76,23 +76,25 @@ type Run struct {
 // Settings are the choices of a run, defaults included. Those of training are zero
 // where nothing was trained.
 type Settings struct {
-	Method       string  `json:"method"`
-	Structure    string  `json:"structure"`
-	Masks        string  `json:"masks"`
-	Seed         uint64  `json:"seed"`
-	TrainSamples int     `json:"train_samples,omitempty"`
-	ValSamples   int     `json:"val_samples,omitempty"`
-	Loss         string  `json:"loss,omitempty"`
-	Augment      string  `json:"augment,omitempty"`
-	Epochs       int     `json:"epochs,omitempty"`
-	Steps        int     `json:"steps_per_epoch,omitempty"`
-	Batch        int     `json:"batch,omitempty"`
-	LR           float64 `json:"lr,omitempty"`
-	MaskLR       float64 `json:"mask_lr,omitempty"`
-	Gamma        float64 `json:"gamma,omitempty"`
-	Clip         float64 `json:"clip,omitempty"`
-	WeightDecay  float64 `json:"weight_decay,omitempty"`
-	Momentum     float64 `json:"momentum,omitempty"`
+	Method       string `json:"method"`
+	Structure    string `json:"structure"`
+	Masks        string `json:"masks"`
+	Seed         uint64 `json:"seed"`
+	TrainSamples int    `json:"train_samples,omitempty"`
+	ValSamples   int    `json:"val_samples,omitempty"`
+	// HeldOut is the number of samples of --data that are not trained on, and make up ValSamples.
+	HeldOut     int     `json:"held_out,omitempty"`
+	Loss        string  `json:"loss,omitempty"`
+	Augment     string  `json:"augment,omitempty"`
+	Epochs      int     `json:"epochs,omitempty"`
+	Steps       int     `json:"steps_per_epoch,omitempty"`
+	Batch       int     `json:"batch,omitempty"`
+	LR          float64 `json:"lr,omitempty"`
+	MaskLR      float64 `json:"mask_lr,omitempty"`
+	Gamma       float64 `json:"gamma,omitempty"`
+	Clip        float64 `json:"clip,omitempty"`
+	WeightDecay float64 `json:"weight_decay,omitempty"`
+	Momentum    float64 `json:"momentum,omitempty"`
 	// Distill is the share of the unpruned model's outputs in what was learned from.
 	Distill     float64 `json:"distill,omitempty"`
 	Temperature float64 `json:"temperature,omitempty"`

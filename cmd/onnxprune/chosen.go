@@ -65,6 +65,9 @@ func (c *pruneCmd) chosen(t *prune.Trainer, s *sources, r *report.Run) string {
 	add("weight-decay", c.WeightDecay)
 	add("momentum", c.Momentum)
 	add("augment", s.augment)
+	if c.Data != "" && c.Val == "" {
+		add("hold-out", c.heldPart(s.held+s.train.Len()))
+	}
 	rebn := "off"
 	if r.Settings.Renormed > 0 {
 		rebn = "on"

@@ -47,6 +47,7 @@ type pruneCmd struct {
 	structural
 	methodFlags
 	training
+	holdOutFlag
 	lossFlags
 	distillFlag
 	renormFlag
@@ -108,6 +109,9 @@ func (c *pruneCmd) Validate() error {
 		return err
 	}
 	if err := c.distillFlag.check(&c.lossFlags, c.Data != ""); err != nil {
+		return err
+	}
+	if err := c.holdOutFlag.check(c.Data, c.Val); err != nil {
 		return err
 	}
 	if err := c.renormFlag.check(c.trains()); err != nil {
@@ -484,10 +488,12 @@ func (c *pruneCmd) show(con *console, r *report.Run, check export.Check) error {
 	switch {
 	case check.Unchanged:
 		line += ", unchanged"
+	case len(r.Epochs) > 0 && r.Settings.HeldOut > 0:
+		line += fmt.Sprintf(": epoch %d of %d, the best on the %s held out", r.ExportedEpoch, c.epochs(), plural(r.Settings.HeldOut, "sample"))
 	case len(r.Epochs) > 0 && r.Final.Score != nil:
 		line += fmt.Sprintf(": epoch %d of %d, the best on --val", r.ExportedEpoch, c.epochs())
 	case len(r.Epochs) > 0:
-		line += fmt.Sprintf(": epoch %d, the last (--val would pick the best)", r.ExportedEpoch)
+		line += fmt.Sprintf(": epoch %d, the last (--val or --hold-out would pick the best)", r.ExportedEpoch)
 	}
 	if !check.Unchanged {
 		line += fmt.Sprintf("; %s of %s masked weights are zero, checked", report.Count(int64(check.Zeros)), report.Count(int64(check.Elements)))

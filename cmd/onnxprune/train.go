@@ -104,6 +104,8 @@ type sources struct {
 	others  []int
 	augment data.Augment
 	dims    map[string]int
+	// held is the number of samples of --data in val.
+	held int
 }
 
 // Close releases the files.
@@ -145,12 +147,20 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 			return s, fmt.Errorf("%s: %w", c.Data, err)
 		}
 	}
+	if s.held, err = c.heldOut(s.train); err != nil {
+		return s, err
+	}
 	if c.Val != "" {
 		use := labelsWanted
 		if c.Distill.set {
 			use = labelsOptional
 		}
 		if s.val, err = openData(g, c.Val, dims, use); err != nil {
+			return s, err
+		}
+	}
+	if s.held > 0 {
+		if s.val, err = s.train.HoldOut(s.held, c.Seed); err != nil {
 			return s, err
 		}
 	}
@@ -171,7 +181,7 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 	if !s.val.Label().Float || c.Loss == "ce" {
 		measure.Loss = "ce"
 	}
-	s.valLoss, err = measure.choose(g, c.Val, s.val.Label(), dims)
+	s.valLoss, err = measure.choose(g, cmp.Or(c.Val, c.Data), s.val.Label(), dims)
 	return s, err
 }
 
@@ -205,7 +215,10 @@ func (c *pruneCmd) announce(con *console, t *prune.Trainer, s *sources, r *repor
 	}
 	line := fmt.Sprintf("%s: %s, %s augmentation, loss %s, %s of %s at batch %d", c.Method, plural(s.train.Len(), what),
 		augment, s.loss.name, plural(c.epochs(), "epoch"), plural(t.StepsPerEpoch(), "step"), t.Config.Batch)
-	if s.val != nil {
+	switch {
+	case s.held > 0:
+		line += fmt.Sprintf(", measured on %s held out of --data", plural(s.held, "other"))
+	case s.val != nil:
 		line += fmt.Sprintf(", measured on %s", plural(s.val.Len(), "sample"))
 	}
 	r.Settings.Flags = c.chosen(t, s, r)
@@ -404,6 +417,7 @@ func (c *pruneCmd) settings(t *prune.Trainer, s *sources, r *report.Run) {
 	if s.val != nil {
 		set.ValSamples = s.val.Len()
 	}
+	set.HeldOut = s.held
 }
 
 // underMasks is the size of the model as it is in the course of training.
