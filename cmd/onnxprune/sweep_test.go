@@ -101,8 +101,8 @@ func TestSweepHasTheFlagsOfARun(t *testing.T) {
 		}
 		return out
 	}
-	// What the grid says, or every cell for itself.
-	own := map[string]bool{"help": true, "ratio": true, "structure": true, "method": true, "retrain": true, "rewind": true, "rewind-from": true, "masks": true, "sparse": true, "report": true, "engine": true, "checkpoint": true, "checkpoint-every": true}
+	// What the grid says, or every cell for itself; a sweep always has --val.
+	own := map[string]bool{"help": true, "ratio": true, "structure": true, "method": true, "retrain": true, "rewind": true, "rewind-from": true, "masks": true, "sparse": true, "report": true, "engine": true, "checkpoint": true, "checkpoint-every": true, "hold-out": true}
 	have := flags(&sweepCmd{})
 	for name := range flags(&pruneCmd{}) {
 		if !own[name] && !have[name] {
