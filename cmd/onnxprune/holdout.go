@@ -28,7 +28,7 @@ func (f *holdOutFlag) check(data, val string) error {
 	case data == "":
 		return errors.New("--hold-out needs --data")
 	case val != "" && *f.HoldOut > 0:
-		return errors.New("--hold-out is for runs without --val, which measures each epoch already")
+		return errors.New("--hold-out is for runs without --val")
 	}
 	return nil
 }
@@ -40,19 +40,21 @@ func (c *pruneCmd) heldOut(train *data.Dataset) (int, error) {
 	}
 	rows := train.Len()
 	part := c.heldPart(rows)
-	n := int(part * float64(rows))
-	if n == 0 && c.HoldOut != nil && part > 0 {
-		return 0, fmt.Errorf("%s: --hold-out %v of %s is none", c.Data, part, plural(rows, "sample"))
+	switch {
+	case part == 0:
+		return 0, nil
+	case rows == 1:
+		return 0, fmt.Errorf("%s: --hold-out %v of one sample leaves none to train on", c.Data, part)
 	}
-	return n, nil
+	return max(1, int(part*float64(rows))), nil
 }
 
-// heldPart is the part of so many samples that is held out.
+// heldPart is the part of so many samples that is held out, one at least.
 func (c *pruneCmd) heldPart(rows int) float64 {
 	switch {
 	case c.HoldOut != nil:
 		return *c.HoldOut
-	case rows < manySamples:
+	case rows > 1 && rows < manySamples:
 		return fewHeldOut
 	}
 	return 0
