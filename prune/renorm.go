@@ -19,9 +19,9 @@ import (
 //	w' = w/a,  mean = (μ−b)/a,  variance = σ²/a²,  scale = a·√(variance+ε),  shift = μ
 //
 // leave the function as it is. a is the geometric mean of the filter's norm and of the
-// root mean square of all the Conv's filters' norms, over √2: filters then have about the
-// norm of Kaiming's initialisation (He et al., ICCV 2015, "Delving Deep into Rectifiers"),
-// and half of the logarithm of what sets them apart. [Renorm.Fold] goes back by
+// root mean square of all the Conv's filters' norms, over 1.8: filters then have about the
+// norm that a step of the default rates suits, and half of the logarithm of what sets them
+// apart. [Renorm.Fold] goes back by
 //
 //	w = w'·f,  b = shift − mean·f,  f = scale/√(variance+ε)
 type Renorm struct {
@@ -33,6 +33,10 @@ type Renorm struct {
 
 // normEpsilon is the default of BatchNormalization's attribute.
 const normEpsilon = 1e-5
+
+// filterNorm is about the norm of a filter behind a new normalisation. A step turns a filter by
+// the learning rate over the square of its norm.
+const filterNorm = 1.8
 
 // renormSamples is how many samples the statistics are measured on, in batches of
 // renormBatch: all results of the Convs are held at once.
@@ -60,7 +64,7 @@ func NewRenorm(g *graph.Graph, d *data.Dataset, pool *kernel.Pool, c Config) (*R
 		scale, shift, mean, variance := make([]float32, out), make([]float32, out), make([]float32, out), make([]float32, out)
 		for o := range out {
 			filter := w[o*each : (o+1)*each]
-			a := math.Sqrt(all * norm(filter) / 2)
+			a := math.Sqrt(all*norm(filter)) / filterNorm
 			if a == 0 || !finite(a) {
 				a = 1
 			}
