@@ -21,6 +21,9 @@ fi
 grid() {
 	local out=docs/results/$1
 	shift
+	[[ -f $out/program && $(cat "$out/program") == "$commit" ]] || rm -rf "$out/cells"
+	mkdir -p "$out"
+	echo "$commit" >"$out/program"
 	"$source/onnxprune" sweep "$model" --data "$data/train" --val "$data/test" --out "$out" --ratios "$ratios" --epochs 5 --threads "$threads" "$@"
 }
 grid weight --structures weight --methods bip,imp,omp,hydra --rewinds none,0,1,2 --rewind-ratios 0.9
