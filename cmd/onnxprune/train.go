@@ -163,6 +163,9 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 		if s.val, err = s.train.HoldOut(s.held, c.Seed); err != nil {
 			return s, err
 		}
+		if !s.val.Label().Present && s.loss.live {
+			s.valLoss = s.loss
+		}
 	}
 	if c.Distill.set {
 		if err = c.distillation(g, s, dims); err != nil {
