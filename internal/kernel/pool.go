@@ -17,18 +17,29 @@ type Pool struct {
 	busy    atomic.Bool
 	epoch   atomic.Uint32
 	closed  atomic.Bool
-
-	// The current run. Written by Run before epoch advances.
-	f       func(task, worker int)
-	n       int64
-	next    atomic.Int64
-	pending atomic.Int32
-	failed  atomic.Pointer[taskPanic]
 	asleep  []atomic.Bool
 	done    chan struct{}
 	waiting atomic.Bool
 
+	// now is the present run, or the last. Workers that come late, having been off their
+	// processors, may still look at earlier ones, whose tasks are all taken.
+	now  atomic.Pointer[run]
+	runs []*run
+
 	buffers [][]float32 // one for each worker
+}
+
+// run is a call of Pool.Run. It ends when its tasks have ended, whether or not all workers have
+// seen it: on a busy machine a worker may get no processor for longer than all tasks take.
+type run struct {
+	f      func(task, worker int)
+	n      int64
+	next   atomic.Int64
+	ended  atomic.Int64
+	failed atomic.Pointer[taskPanic]
+	// holders are workers that look at it. It is written only while it has none and is not
+	// the pool's present one.
+	holders atomic.Int32
 }
 
 type taskPanic struct{ value any }
@@ -59,6 +70,15 @@ func NewPool(threads int) *Pool {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
 	}
+	p := newPool(threads)
+	for w := 1; w < threads; w++ {
+		go p.work(w)
+	}
+	return p
+}
+
+// newPool is a pool whose workers are not there yet.
+func newPool(threads int) *Pool {
 	p := &Pool{
 		threads: threads,
 		wake:    make([]chan struct{}, threads),
@@ -68,7 +88,6 @@ func NewPool(threads int) *Pool {
 	}
 	for w := 1; w < threads; w++ {
 		p.wake[w] = make(chan struct{}, 1)
-		go p.work(w)
 	}
 	return p
 }
@@ -113,32 +132,47 @@ func (p *Pool) Run(n int, f func(task, worker int)) {
 	if p.closed.Load() {
 		panic("kernel: run on a closed pool")
 	}
-	p.f, p.n = f, int64(n)
-	p.next.Store(0)
-	p.failed.Store(nil)
-	p.pending.Store(int32(p.threads - 1))
+	r := p.free()
+	r.f, r.n = f, int64(n)
+	r.next.Store(0)
+	r.ended.Store(0)
+	r.failed.Store(nil)
+	p.now.Store(r)
 	p.epoch.Add(1)
 	for w := 1; w < p.threads; w++ {
 		p.rouse(w)
 	}
-	p.drain(0)
-	for i := 0; p.pending.Load() != 0; i++ {
+	r.drain(0)
+	for i := 0; r.ended.Load() != r.n; i++ {
 		if keepPolling(i) {
 			continue
 		}
 		p.waiting.Store(true)
-		if p.pending.Load() != 0 || !p.waiting.CompareAndSwap(true, false) {
+		if r.ended.Load() != r.n || !p.waiting.CompareAndSwap(true, false) {
 			<-p.done
 		}
-		// It may have been a worker of the run before, on its way from pending to waiting.
+		// It may have been a worker of the run before, on its way from ended to waiting.
 		i = 0
 	}
-	p.f = nil
-	failed := p.failed.Load()
+	failed := r.failed.Load()
+	r.f = nil
 	p.busy.Store(false)
 	if failed != nil {
 		panic(failed.value)
 	}
+}
+
+// free is a run that nobody holds.
+func (p *Pool) free() *run {
+	now := p.now.Load()
+	for _, r := range p.runs {
+		if r != now && r.holders.Load() == 0 {
+			return r
+		}
+	}
+	r := &run{}
+	p.runs = append(p.runs, r)
+	return r
 }
 
 // scratch returns n floats that are the worker's own until its task ends.
@@ -175,10 +209,13 @@ func (p *Pool) work(w int) {
 		if p.closed.Load() {
 			return
 		}
-		p.drain(w)
-		if p.pending.Add(-1) == 0 {
+		r := p.now.Load()
+		r.holders.Add(1)
+		// A run that is no longer the present one may be about to become another.
+		if p.now.Load() == r && r.drain(w) {
 			p.wakeCaller()
 		}
+		r.holders.Add(-1)
 	}
 }
 
@@ -189,23 +226,28 @@ func (p *Pool) wakeCaller() {
 	}
 }
 
-func (p *Pool) drain(w int) {
+// drain takes tasks as long as there are any, and reports whether the last of all has
+// ended with one of them.
+func (r *run) drain(w int) (last bool) {
+	ended := int64(0)
 	defer func() {
-		if r := recover(); r != nil {
+		if v := recover(); v != nil {
 			if w != 0 {
 				buf := make([]byte, 8<<10)
-				r = fmt.Sprintf("%v\nin worker %d:\n%s", r, w, buf[:runtime.Stack(buf, false)])
+				v = fmt.Sprintf("%v\nin worker %d:\n%s", v, w, buf[:runtime.Stack(buf, false)])
 			}
-			p.failed.CompareAndSwap(nil, &taskPanic{r})
-			p.next.Store(p.n)
+			r.failed.CompareAndSwap(nil, &taskPanic{v})
+			// With the one that failed, those that nobody has taken and nobody will.
+			ended += 1 + max(0, r.n-r.next.Swap(r.n))
 		}
+		last = ended > 0 && r.ended.Add(ended) == r.n
 	}()
-	f, n := p.f, p.n
 	for {
-		t := p.next.Add(1) - 1
-		if t >= n {
+		t := r.next.Add(1) - 1
+		if t >= r.n {
 			return
 		}
-		f(int(t), w)
+		r.f(int(t), w)
+		ended++
 	}
 }
