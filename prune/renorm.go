@@ -18,10 +18,8 @@ import (
 //
 //	w' = w/a,  mean = (μ−b)/a,  variance = σ²/a²,  scale = a·√(variance+ε),  shift = μ
 //
-// leave the function as it is. a is the geometric mean of the filter's norm and of the
-// root mean square of all the Conv's filters' norms, over 1.8: filters then have about the
-// norm of those of a ResNet-20 trained with normalisations, and half of the logarithm of what
-// sets them apart. [Renorm.Fold] goes back by
+// leave the function as it is. a gives every filter the norm that [Renorm.norms] finds for it.
+// [Renorm.Fold] goes back by
 //
 //	w = w'·f,  b = shift − mean·f,  f = scale/√(variance+ε)
 type Renorm struct {
@@ -34,11 +32,7 @@ type Renorm struct {
 // normEpsilon is the default of BatchNormalization's attribute.
 const normEpsilon = 1e-5
 
-// filterNorm is about the norm of a filter behind a new normalisation. A step turns a filter by
-// the learning rate over the square of its norm.
-const filterNorm = 1.8
-
-// renormSamples is how many samples the statistics are measured on, in batches of
+// renormSamples is how many samples the statistics are measured on, in batches of at most
 // renormBatch: all results of the Convs are held at once.
 const (
 	renormSamples = 512
@@ -46,25 +40,48 @@ const (
 )
 
 // NewRenorm measures g on the first samples of d, in shuffled order and augmented, and
-// puts the normalisations in. Only c's Seed, Augment and Dims are read.
-func NewRenorm(g *graph.Graph, d *data.Dataset, pool *kernel.Pool, c Config) (*Renorm, error) {
+// puts the normalisations in. Only c's Seed, Augment, Dims, Batch and Loss are read. progress, if
+// set, is called as batches are done.
+func NewRenorm(g *graph.Graph, d *data.Dataset, pool *kernel.Pool, c Config, progress func(done, total int)) (*Renorm, error) {
 	r := &Renorm{Convs: g.Normable()}
 	if len(r.Convs) == 0 {
 		return nil, fmt.Errorf("%s: no Conv can get BatchNormalization: none has weights and a bias of its own and other weights behind it", g.Name)
 	}
-	means, variances, err := r.measure(g, d, pool, c)
+	size := min(renormBatch, EvalBatch(g, c.Dims, d.Len()), max(1, c.Batch))
+	first, second := max(1, min(d.Len(), renormSamples)/size), 0
+	if fromLogits(c.Loss) {
+		second = max(1, min(d.Len(), filterSamples)/size)
+	}
+	done := 0
+	tick := func() {
+		if done++; progress != nil {
+			progress(done, first+second)
+		}
+	}
+	means, variances, err := r.measure(g, d, pool, c, size, first, tick)
 	if err != nil {
 		return nil, err
 	}
+	norms := meanNorms(r.Convs)
+	if err := r.normalise(g, means, variances, norms); err != nil || second == 0 {
+		return r, err
+	}
+	if norms, err = r.norms(d, pool, c, norms, size, second, tick); err != nil {
+		return nil, err
+	}
+	return r, r.normalise(g, means, variances, norms)
+}
+
+// normalise makes the graph, with filters of those norms; a filter of zeros stays.
+func (r *Renorm) normalise(g *graph.Graph, means, variances, norms [][]float64) (err error) {
 	values := map[string][]float32{}
 	for k, conv := range r.Convs {
 		w := append([]float32(nil), conv.Weight.Init.F...)
 		out := len(conv.Bias.Init.F)
-		each, all := len(w)/out, norm(w)/math.Sqrt(float64(out))
 		scale, shift, mean, variance := make([]float32, out), make([]float32, out), make([]float32, out), make([]float32, out)
 		for o := range out {
-			filter := w[o*each : (o+1)*each]
-			a := math.Sqrt(all*norm(filter)) / filterNorm
+			filter := filterOf(w, out, o)
+			a := norm(filter) / norms[k][o]
 			if a == 0 || !finite(a) {
 				a = 1
 			}
@@ -80,7 +97,13 @@ func NewRenorm(g *graph.Graph, d *data.Dataset, pool *kernel.Pool, c Config) (*R
 		values[conv.Weight.Name], values[conv.Scale], values[conv.Shift], values[conv.Mean], values[conv.Variance] = w, scale, shift, mean, variance
 	}
 	r.Graph, err = g.AddNorms(r.Convs, values)
-	return r, err
+	return err
+}
+
+// filterOf is filter number o of w [O,C/G,…], out = O.
+func filterOf(w []float32, out, o int) []float32 {
+	each := len(w) / out
+	return w[o*each : (o+1)*each]
 }
 
 func norm(v []float32) float64 {
@@ -91,15 +114,14 @@ func norm(v []float32) float64 {
 	return math.Sqrt(sum)
 }
 
-// measure is the mean and the variance of every channel that the Convs compute.
-func (r *Renorm) measure(g *graph.Graph, d *data.Dataset, pool *kernel.Pool, c Config) (means, variances [][]float64, err error) {
+// measure is the mean and the variance of every channel that the Convs compute, over batches of that size.
+func (r *Renorm) measure(g *graph.Graph, d *data.Dataset, pool *kernel.Pool, c Config, size, batches int, tick func()) (means, variances [][]float64, err error) {
 	var values []*graph.Value
 	for _, conv := range r.Convs {
 		values = append(values, conv.Node.Out[0])
 		means = append(means, make([]float64, len(conv.Bias.Init.F)))
 		variances = append(variances, make([]float64, len(conv.Bias.Init.F)))
 	}
-	size := min(renormBatch, EvalBatch(g, c.Dims, d.Len()))
 	plan, err := engine.Compile(g.WithOutputs(values...), engine.NewState(g), engine.Options{Batch: size, Dims: c.Dims, Pool: pool})
 	if err != nil {
 		return nil, nil, err
@@ -111,7 +133,7 @@ func (r *Renorm) measure(g *graph.Graph, d *data.Dataset, pool *kernel.Pool, c C
 	}
 	defer stream.Close()
 	n := 0.0
-	for range max(1, renormSamples/size) {
+	for range batches {
 		b, err := stream.Next()
 		if errors.Is(err, io.EOF) {
 			break
@@ -142,6 +164,7 @@ func (r *Renorm) measure(g *graph.Graph, d *data.Dataset, pool *kernel.Pool, c C
 				variance[o] += (squares/count - variance[o]) / n
 			}
 		})
+		tick()
 	}
 	if n == 0 {
 		return nil, nil, fmt.Errorf("%s: no batch of %d samples to measure BatchNormalization on", g.Name, size)

@@ -81,7 +81,7 @@ func TestRenorm(t *testing.T) {
 	g, d := folded(t)
 	pool := kernel.NewPool(3)
 	defer pool.Close()
-	r, err := NewRenorm(g, d, pool, Config{Seed: 1})
+	r, err := NewRenorm(g, d, pool, Config{Seed: 1, Batch: 16, Loss: engine.CrossEntropy{}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestRenorm(t *testing.T) {
 func TestRenormStatistics(t *testing.T) {
 	g, d := folded(t)
 	pool := kernel.NewPool(1)
-	r, err := NewRenorm(g, d, pool, Config{Seed: 1})
+	r, err := NewRenorm(g, d, pool, Config{Seed: 1, Batch: 16, Loss: engine.CrossEntropy{}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,10 +183,12 @@ func TestRenormStatistics(t *testing.T) {
 			t.Errorf("channel %d has deviation %g over all samples, %g was measured", o, deviation, v)
 		}
 	}
+	logs := 0.0
 	for _, conv := range r.Convs {
 		w := state.Tensor(conv.Weight.Name)
-		if a := norm(w.F) / math.Sqrt(2*float64(w.Shape[0])); a < 0.6 || a > 1.6 {
-			t.Errorf("%s: filters have √2·%g as norm", conv.Weight.Name, a)
-		}
+		logs += math.Log(norm(w.F) / math.Sqrt(2*float64(w.Shape[0])))
+	}
+	if mean := math.Sqrt2 * math.Exp(logs/float64(len(r.Convs))); mean < leastNorm-1e-4 || mean > mostNorm+1e-4 {
+		t.Errorf("filters have a norm of %g in the mean, want %d to %d", mean, leastNorm, mostNorm)
 	}
 }

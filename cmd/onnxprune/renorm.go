@@ -51,7 +51,9 @@ func (c *pruneCmd) renorm(con *console, g *graph.Graph, s *sources, pool *kernel
 	if c.RewindFrom != "" {
 		return nil, nil, errors.New("--rebn on does not go with --rewind-from: statistics are of one model's results")
 	}
-	n, err := prune.NewRenorm(g, s.train, pool, c.config(s))
+	b := con.bar()
+	n, err := prune.NewRenorm(g, s.train, pool, c.config(s), func(done, total int) { b.update("rebn", done, total, "") })
+	b.clear()
 	if err != nil {
 		return nil, nil, err
 	}
