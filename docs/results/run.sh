@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 model=${1:-../shared/models/resnet20_bn.onnx}
 data=${2:-../shared/data/cifar10}
 threads=${3:-$(getconf _NPROCESSORS_ONLN)}
-ratios=0.5,0.6,0.7,0.8:3,0.9:3,0.95:3,0.98
+ratios=0.5,0.7,0.8:3,0.9:3,0.95:3,0.98
 commit=$(cat docs/results/program)
 source=.cache/results/$commit
 if [[ ! -x $source/onnxprune ]]; then
@@ -24,7 +24,8 @@ grid() {
 	[[ -f $out/program && $(cat "$out/program") == "$commit" ]] || rm -rf "$out/cells"
 	mkdir -p "$out"
 	echo "$commit" >"$out/program"
-	"$source/onnxprune" sweep "$model" --data "$data/train" --val "$data/test" --out "$out" --ratios "$ratios" --epochs 5 --threads "$threads" "$@"
+	"$source/onnxprune" sweep "$model" --data "$data/train" --val "$data/test" --out "$out" --epochs 5 --threads "$threads" "$@"
 }
-grid weight --structures weight --methods bip,imp,omp,hydra --rewinds none,0,1,2 --rewind-ratios 0.9
-grid filter --structures filter --methods bip,imp,omp,hydra --of macs --round 1
+grid weight --ratios "$ratios" --structures weight --methods bip,imp,omp,hydra
+grid rewind --ratios 0.9 --structures weight --methods bip,omp --rewinds none,0,1,2
+grid filter --ratios "$ratios" --structures filter --methods bip,imp,omp,hydra --of macs --round 1
