@@ -37,6 +37,9 @@ func (t *Trainer) Need(m Method, teacher, evalTeacher bool) (int64, error) {
 	}
 	trained := ParameterBytes(t.Graph, t.State)
 	need := plan + trained
+	if c.Anchor > 0 {
+		need += masked
+	}
 	inputs := Rows(t.Train)
 	streams := int64(1)
 	if m.Train != nil && m.Name != "imp" || c.BothBatches {

@@ -13,14 +13,16 @@ type SGD struct {
 	momenta  map[string][]float32
 	pieces   []piece
 	lr, m, d float32
+	anchor   float32
 	task     func(task, worker int)
 }
 
 // piece is a run of elements of one initializer; mask, gate and z are nil without a
-// mask. It is [at,at+len(theta)) of layer number layer of Masks.Layers, −1 for others.
+// mask, start without an anchor. It is [at,at+len(theta)) of layer number layer of Masks.Layers, −1 for
+// others.
 type piece struct {
-	theta, mom, grad, mask, gate, z []float32
-	layer, at                       int
+	theta, mom, grad, mask, gate, z, start []float32
+	layer, at                              int
 }
 
 const pieceSize = 1 << 15
@@ -64,10 +66,24 @@ func NewSGD(pool *kernel.Pool, plan *engine.Plan, state *engine.State, masks *Ma
 
 func (p piece) slice(lo, hi int) piece {
 	q := piece{theta: p.theta[lo:hi], mom: p.mom[lo:hi], grad: p.grad[lo:hi], layer: p.layer, at: p.at + lo}
+	if p.start != nil {
+		q.start = p.start[lo:hi]
+	}
 	if p.mask != nil {
 		q.mask, q.gate, q.z = p.mask[lo:hi], p.gate[lo:hi], p.z[lo:hi]
 	}
 	return q
+}
+
+// Anchor makes steps pull masked weights to their present values instead of to zero, with
+// strength·(θ − θ₀) in the gradient in place of weight decay.
+func (s *SGD) Anchor(strength float64) {
+	s.anchor = float32(strength)
+	for i := range s.pieces {
+		if p := &s.pieces[i]; p.mask != nil {
+			p.start = append([]float32(nil), p.theta...)
+		}
+	}
 }
 
 // Reset sets all momenta to zero.
@@ -95,7 +111,12 @@ func (s *SGD) update(i, _ int) {
 	}
 }
 
-// descend leaves z to the caller.
+// descend leaves z to the caller. With an anchor it changes the gradient.
 func (s *SGD) descend(p *piece) {
-	kernel.SGDMomentum(p.theta, p.mom, p.grad, p.mask, s.lr, s.m, s.d)
+	decay := s.d
+	if p.start != nil {
+		decay = s.anchor
+		kernel.Axpy(p.grad, p.start, -decay)
+	}
+	kernel.SGDMomentum(p.theta, p.mom, p.grad, p.mask, s.lr, s.m, decay)
 }

@@ -34,6 +34,10 @@ type Config struct {
 	Gamma float64
 	// WeightDecay is added to the gradient as WeightDecay·θ.
 	WeightDecay float64
+	// Anchor is added to the gradient of weights that are masked as Anchor·(θ − θ₀), θ₀ the ones that Prepare
+	// found, in place of WeightDecay·θ. 0: no anchor. Source: Li et al. 2018, "Explicit Inductive Bias for
+	// Transfer Learning with Convolutional Networks", L2-SP.
+	Anchor float64
 	// BothBatches makes a lower step also on the second batch of an iteration of bi-level
 	// pruning, in masked epochs and after a cut.
 	BothBatches bool
@@ -151,6 +155,9 @@ func (t *Trainer) Prepare() error {
 	}
 	t.steps, t.born = t.Train.Len()/c.Batch, time.Now()
 	t.sgd = NewSGD(t.Pool, t.plan, t.State, t.Masks)
+	if c.Anchor > 0 {
+		t.sgd.Anchor(c.Anchor)
+	}
 	t.hold()
 	return nil
 }

@@ -94,6 +94,7 @@ type Settings struct {
 	Gamma       float64 `json:"gamma,omitempty"`
 	Clip        float64 `json:"clip,omitempty"`
 	WeightDecay float64 `json:"weight_decay,omitempty"`
+	Anchor      float64 `json:"anchor,omitempty"`
 	Momentum    float64 `json:"momentum,omitempty"`
 	// Distill is the share of the unpruned model's outputs in what was learned from.
 	Distill     float64 `json:"distill,omitempty"`

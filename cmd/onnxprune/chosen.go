@@ -63,6 +63,9 @@ func (c *pruneCmd) chosen(t *prune.Trainer, s *sources, r *report.Run) string {
 	}
 	add("clip", c.Clip)
 	add("weight-decay", c.WeightDecay)
+	if c.Anchor > 0 || c.GivenAnchor != nil {
+		add("anchor", c.Anchor)
+	}
 	add("momentum", c.Momentum)
 	add("augment", s.augment)
 	if c.Data != "" && c.Val == "" {

@@ -36,15 +36,35 @@ func TestSmallData(t *testing.T) {
 		run(model, "untrained.onnx", "--ratio", ratio, "--quiet")
 		bare := top1("untrained.onnx")
 		for _, lr := range []string{"0.05", "2"} {
-			run(model, "trained.onnx", "--ratio", ratio, "--data", few, "--lr", lr, "--quiet")
-			if got := top1("trained.onnx"); got < bare-0.01 {
-				t.Errorf("ratio %s, learning rate %s: top-1 %v, without training %v", ratio, lr, got, bare)
+			for _, more := range [][]string{{}, {"--anchor", "0"}} {
+				run(append([]string{model, "trained.onnx", "--ratio", ratio, "--data", few, "--lr", lr, "--quiet"}, more...)...)
+				if got := top1("trained.onnx"); got < bare-0.01 {
+					t.Errorf("ratio %s, learning rate %s%v: top-1 %v, without training %v", ratio, lr, more, got, bare)
+				}
 			}
 		}
-		// The high rate does ruin it, where nothing is held out.
-		run(model, "last.onnx", "--ratio", ratio, "--data", few, "--lr", "2", "--quiet", "--hold-out", "0")
+		// The high rate does ruin it, where nothing is held out and nothing holds the weights.
+		run(model, "last.onnx", "--ratio", ratio, "--data", few, "--lr", "2", "--quiet", "--hold-out", "0", "--anchor", "0")
 		if got := top1("last.onnx"); got > bare-0.01 {
 			t.Errorf("ratio %s: the last epoch has top-1 %v, without training %v: the rate of this test does no harm", ratio, got, bare)
+		}
+	}
+}
+
+// TestPull: the anchor's default falls with samples and ratio, is off where samples are many, and lets no step
+// overshoot.
+func TestPull(t *testing.T) {
+	for _, c := range []struct {
+		ratio   float64
+		samples int
+		lr      float64
+		want    float64
+	}{
+		{0.8, 100, 0.05, 0.4}, {0.8, 400, 0.05, 0.1}, {0.3, 400, 0.05, 0.35}, {0.95, 1999, 0.05, 0.005}, {1.0 / 3, 777, 0.05, 0.17},
+		{0.8, 2000, 0.05, 0}, {0.3, 1, 0.05, 2}, {0.8, 100, 2, 0.05},
+	} {
+		if got := pull(c.ratio, c.samples, c.lr, 0.9); got != c.want {
+			t.Errorf("ratio %g, %d samples: %g, want %g", c.ratio, c.samples, got, c.want)
 		}
 	}
 }

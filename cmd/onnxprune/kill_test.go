@@ -66,9 +66,9 @@ func sample(t *testing.T, from string, rows int) string {
 var killable = []struct{ model, flags string }{
 	{"glyphs_resnet_bn", "--ratio 0.8 --checkpoint-every 1"},
 	{"glyphs_resnet_bn", "--ratio 0.8 --checkpoint-every 4 --rewind 2 --retrain 2"},
-	{"glyphs_resnet_bn", "--structure 2:4 --checkpoint-every 3"},
+	{"glyphs_resnet_bn", "--structure 2:4 --anchor 0.05 --checkpoint-every 3"},
 	{"glyphs_resnet_bn", "--structure block:4x1 --ratio 0.5 --method synflow --checkpoint-every epoch"},
-	{"glyphs_resnet_bn", "--ratio 0.8 --method omp --retrain 1 --checkpoint-every 2"},
+	{"glyphs_resnet_bn", "--ratio 0.8 --method omp --anchor 0.05 --retrain 1 --checkpoint-every 2"},
 	{"glyphs_resnet_bn", "--ratio 0.5 --method imp --epochs 1 --rewind 1 --checkpoint-every 2"},
 	{"glyphs_resnet_bn", "--ratio 0.8 --method hydra --checkpoint-every 50ms"},
 	{"glyphs_resnet_bn", "--ratio 0.8 --method snip --checkpoint-every 5"},

@@ -78,6 +78,9 @@ func (c *pruneCmd) Validate() error {
 	if err := c.methodFlags.check(c.structure, c.Importance, c.trains()); err != nil {
 		return err
 	}
+	if c.Rewind != nil && c.GivenAnchor != nil && *c.GivenAnchor > 0 {
+		return errors.New("--anchor pulls weights to those of the model as read, --rewind puts others back")
+	}
 	if c.Rewind != nil && c.structure.Grouped() && c.maskedEpochs() == c.Epochs && c.Retrain == 0 {
 		return fmt.Errorf("--rewind: all %s train masks, and nothing is trained without the removed channels\nhint: more --epochs, fewer --masked-epochs, or --retrain", plural(c.Epochs, "epoch"))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/onnxprune/onnxprune/data"
 	"github.com/onnxprune/onnxprune/engine"
@@ -24,6 +25,7 @@ type training struct {
 	Gamma       float64  `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
 	GivenClip   *float64 `name:"clip" help:"Bound of the gradient of a batch, as a share of the norm of all that is trained; 0: none (default: 0, for the squared error of --distill 0.1)." placeholder:"SHARE"`
 	WeightDecay float64  `help:"L2 weight decay." default:"5e-4"`
+	GivenAnchor *float64 `name:"anchor" help:"Pull of the weights to those of the model as read, in place of weight decay; 0: none (default: 200·(1−ratio)/samples for classes and fewer than 2,000 samples, but for imp; else 0). Weights, patterns and blocks." placeholder:"PULL"`
 	Momentum    float64  `help:"Momentum of weights and scores." default:"0.9"`
 	Seed        uint64   `help:"Seed of all that is random." default:"1"`
 	Augment     string   `help:"Augmentation of training images (${enum})." enum:"auto,crop-flip,flip,none" default:"auto"`
@@ -31,10 +33,11 @@ type training struct {
 
 	OnDivergence string `help:"What to do when the loss becomes NaN or explodes (${enum}): retry goes back to the beginning of the epoch with a quarter of the learning rates, three times." enum:"retry,stop" default:"retry"`
 
-	// LR, MaskLR and Clip are the given ones, or the defaults of structure and loss.
+	// LR, MaskLR, Clip and Anchor are the given ones, or the defaults of structure, loss and data.
 	LR     float64 `kong:"-"`
 	MaskLR float64 `kong:"-"`
 	Clip   float64 `kong:"-"`
+	Anchor float64 `kong:"-"`
 }
 
 // First learning rates. Scores of channels sum the gradients of many weights, and wander
@@ -50,6 +53,17 @@ const (
 	channelLR     = 0.02
 	channelMaskLR = 0.02
 )
+
+// pull is the anchor of a run by default. As a prior of the weights it counts the less, the more samples there
+// are; the more weights go, the further the others have to move. Steps of SGD with momentum m and rate α overshoot
+// from (1+m)·2/α on, and come to rest without swinging below about (1−m)/α.
+func pull(ratio float64, samples int, lr, momentum float64) float64 {
+	if samples >= manySamples {
+		return 0
+	}
+	a, _ := strconv.ParseFloat(fmt.Sprintf("%.2g", min(200*(1-ratio)/float64(samples), (1-momentum)/lr)), 64)
+	return a
+}
 
 // retries is how often a run that diverges goes back.
 func (t *training) retries() int {
@@ -74,6 +88,10 @@ func (t *training) check(s prune.Structure) error {
 	if t.GivenClip != nil {
 		t.Clip = *t.GivenClip
 	}
+	t.Anchor = 0
+	if t.GivenAnchor != nil {
+		t.Anchor = *t.GivenAnchor
+	}
 	var errs []error
 	want := func(ok bool, flag string, value any, wants string) {
 		if !ok {
@@ -89,6 +107,10 @@ func (t *training) check(s prune.Structure) error {
 	want(finite(t.Gamma) && t.Gamma > 0, "--gamma", t.Gamma, "more than 0")
 	want(finite(t.Clip) && t.Clip >= 0, "--clip", t.Clip, "0 or more")
 	want(finite(t.WeightDecay) && t.WeightDecay >= 0, "--weight-decay", t.WeightDecay, "0 or more")
+	want(finite(t.Anchor) && t.Anchor >= 0, "--anchor", t.Anchor, "0 or more")
+	if t.Anchor > 0 && s.Grouped() {
+		errs = append(errs, fmt.Errorf("--anchor is for weights, patterns and blocks, --structure %s cuts channels out", s))
+	}
 	want(t.Momentum >= 0 && t.Momentum < 1, "--momentum", t.Momentum, "0 up to, but not including, 1")
 	return errors.Join(errs...)
 }
@@ -198,9 +220,12 @@ func (c *pruneCmd) config(s *sources) prune.Config {
 			c.Clip = errorClip
 		}
 	}
+	if c.GivenAnchor == nil && !c.structure.Grouped() && c.Rewind == nil && c.Method != "imp" && c.Data != "" && s.classes() {
+		c.Anchor = pull(c.ratio, s.train.Len(), c.LR, c.Momentum)
+	}
 	return prune.Config{
 		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
-		BothBatches: c.BothBatches && c.Method == "bip", Ramp: c.Ramp, Clip: c.Clip, WeightDecay: c.WeightDecay, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
+		BothBatches: c.BothBatches && c.Method == "bip", Ramp: c.Ramp, Clip: c.Clip, WeightDecay: c.WeightDecay, Anchor: c.Anchor, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
 		Others: s.others, FreezeNorm: c.FreezeNorm, Lower: c.lowering(), Retries: c.retries(), Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
 }
@@ -416,7 +441,7 @@ func (c *pruneCmd) settings(t *prune.Trainer, s *sources, r *report.Run) {
 	if d, ok := s.loss.loss.(engine.Distillation); ok {
 		set.Temperature, set.LabelWeight = d.Temperature, d.LabelWeight
 	}
-	set.Distill = c.Distill.of
+	set.Distill, set.Anchor = c.Distill.of, c.Anchor
 	if s.val != nil {
 		set.ValSamples = s.val.Len()
 	}
