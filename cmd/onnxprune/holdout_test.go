@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"testing"
+
+	"github.com/onnxprune/onnxprune/sweep"
 )
 
 // TestSmallData trains on a hundred samples with a rate that ruins the model, and with the
@@ -65,6 +67,24 @@ func TestPull(t *testing.T) {
 	} {
 		if got := pull(c.ratio, c.samples, c.lr, 0.9); got != c.want {
 			t.Errorf("ratio %g, %d samples: %g, want %g", c.ratio, c.samples, got, c.want)
+		}
+	}
+}
+
+// TestSweepHasNoPull: cells of a sweep differ in nothing but what they are compared by.
+func TestSweepHasNoPull(t *testing.T) {
+	given := 0.25
+	for _, c := range []struct {
+		anchor *float64
+		want   float64
+	}{{nil, 0}, {&given, 0.25}} {
+		s := &sweepCmd{Data: "train", training: training{Epochs: 1, Batch: 64, Gamma: 1, GivenAnchor: c.anchor}}
+		p, err := s.recipe(sweep.Cell{Method: "bip", Structure: "weight", Ratio: 0.8, Seed: 1}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.GivenAnchor == nil || *p.GivenAnchor != c.want {
+			t.Errorf("the cell's anchor is %v, want %g", p.GivenAnchor, c.want)
 		}
 	}
 }

@@ -25,7 +25,7 @@ type training struct {
 	Gamma       float64  `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
 	GivenClip   *float64 `name:"clip" help:"Bound of the gradient of a batch, as a share of the norm of all that is trained; 0: none (default: 0, for the squared error of --distill 0.1)." placeholder:"SHARE"`
 	WeightDecay float64  `help:"L2 weight decay." default:"5e-4"`
-	GivenAnchor *float64 `name:"anchor" help:"Pull of the weights to those of the model as read, in place of weight decay; 0: none (default: 200·(1−ratio)/samples for classes and fewer than 2,000 samples, but for imp; else 0). Weights, patterns and blocks." placeholder:"PULL"`
+	GivenAnchor *float64 `name:"anchor" help:"Pull of the weights to those of the model as read, in place of weight decay; 0: none (default: 200·(1−ratio)/samples for classes and fewer than 2,000 samples, but for imp, rewinding and sweep; else 0). Weights, patterns and blocks." placeholder:"PULL"`
 	Momentum    float64  `help:"Momentum of weights and scores." default:"0.9"`
 	Seed        uint64   `help:"Seed of all that is random." default:"1"`
 	Augment     string   `help:"Augmentation of training images (${enum})." enum:"auto,crop-flip,flip,none" default:"auto"`
@@ -56,7 +56,7 @@ const (
 
 // pull is the anchor of a run by default. As a prior of the weights it counts the less, the more samples there
 // are; the more weights go, the further the others have to move. Steps of SGD with momentum m and rate α overshoot
-// from (1+m)·2/α on, and come to rest without swinging below about (1−m)/α.
+// from (1+m)·2/α on; at (1−m)/α all that follows from one of them comes to the whole way back.
 func pull(ratio float64, samples int, lr, momentum float64) float64 {
 	if samples >= manySamples {
 		return 0
