@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -31,7 +32,9 @@ type inspection struct {
 	Outputs   []valueInfo    `json:"outputs"`
 	Assumed   map[string]int `json:"assumed_sizes,omitempty"`
 	report.Size
-	Prunable     report.Size   `json:"prunable"`
+	Prunable report.Size `json:"prunable"`
+	// Subnormal counts prunable weights that are not zero and below 2⁻¹²⁶.
+	Subnormal    int64         `json:"subnormal"`
 	Nodes        []nodeInfo    `json:"nodes"`
 	Initializers []tensorInfo  `json:"initializers"`
 	Unknown      []unknownInfo `json:"unknown_operators"`
@@ -135,7 +138,7 @@ func inspect(g *graph.Graph, dims map[string]int) (*inspection, error) {
 		if !v.Init.Type.IsFloat() {
 			continue
 		}
-		n, err := nonzerosOf(g, v)
+		n, subnormal, err := sizesOf(g, v)
 		if err != nil {
 			return nil, err
 		}
@@ -144,6 +147,7 @@ func inspect(g *graph.Graph, dims map[string]int) (*inspection, error) {
 		params, kept = params+size, kept+n
 		if weights[v] {
 			prunable, prunableKept = prunable+size, prunableKept+n
+			i.Subnormal += subnormal
 		}
 		i.Initializers = append(i.Initializers, tensorInfo{Name: v.Name, Type: v.Type.String(), Shape: append([]int{}, v.Init.Shape...), Params: size,
 			Nonzero: n, Sparsity: report.Sparsity(size, n), Prunable: weights[v], Masked: v.Mask != nil})
@@ -314,6 +318,11 @@ func (i *inspection) remarks(con *console) error {
 	lines = append(lines, i.Problems...)
 	if s := (&symbolic{assumed: i.Assumed}).notes(); len(s) > 0 {
 		lines = append(lines, fmt.Sprintf("multiply-adds are those at %s, sizes that the file leaves open (--dim sets them)", strings.Join(s, ", ")))
+	}
+	if i.Subnormal > 0 {
+		dead := i.Prunable.Params - i.Prunable.Nonzero + i.Subnormal
+		lines = append(lines, fmt.Sprintf("%s of the prunable weights are not zero, but below 1.2e-38 (subnormal): they do next to nothing, slowly",
+			report.Count(i.Subnormal)), fmt.Sprintf("hint: --ratio %.2f or more makes zeros of them first", math.Floor(100*float64(dead)/float64(i.Prunable.Params))/100))
 	}
 	for _, l := range lines {
 		if _, err := fmt.Fprintln(con.out, l); err != nil {

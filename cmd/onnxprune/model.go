@@ -124,19 +124,36 @@ func nonzeros(v *graph.Value) int64 {
 
 // nonzerosOf is nonzeros for an initializer whose elements are in memory or only in the file.
 func nonzerosOf(g *graph.Graph, v *graph.Value) (int64, error) {
-	if v.Init.F != nil {
-		return nonzeros(v), nil
-	}
-	n, at := int64(0), 0
-	err := g.File.EachMagnitude(v.Name, func(keys []uint32) {
-		for i, key := range keys {
-			if key != 0 && (v.Mask == nil || v.Mask.Keep[at+i]) {
-				n++
+	nonzero, _, err := sizesOf(g, v)
+	return nonzero, err
+}
+
+// sizesOf counts the elements that nonzerosOf does, and those of them that are subnormal as float32: of magnitude
+// below 2⁻¹²⁶.
+func sizesOf(g *graph.Graph, v *graph.Value) (nonzero, subnormal int64, err error) {
+	const normal = 1 << 23
+	at := 0
+	count := func(key uint32) {
+		if key != 0 && (v.Mask == nil || v.Mask.Keep[at]) {
+			nonzero++
+			if key < normal {
+				subnormal++
 			}
 		}
-		at += len(keys)
+		at++
+	}
+	if v.Init.F != nil {
+		for _, x := range v.Init.F {
+			count(math.Float32bits(x) &^ (1 << 31))
+		}
+		return nonzero, subnormal, nil
+	}
+	err = g.File.EachMagnitude(v.Name, func(keys []uint32) {
+		for _, key := range keys {
+			count(key)
+		}
 	})
-	return n, err
+	return nonzero, subnormal, err
 }
 
 // sampleMACs is nil where a shape is not known.
