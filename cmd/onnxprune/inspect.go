@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -320,9 +319,12 @@ func (i *inspection) remarks(con *console) error {
 		lines = append(lines, fmt.Sprintf("multiply-adds are those at %s, sizes that the file leaves open (--dim sets them)", strings.Join(s, ", ")))
 	}
 	if i.Subnormal > 0 {
-		dead := i.Prunable.Params - i.Prunable.Nonzero + i.Subnormal
 		lines = append(lines, fmt.Sprintf("%s of the prunable weights are not zero, but below 1.2e-38 (subnormal): they do next to nothing, slowly",
-			report.Count(i.Subnormal)), fmt.Sprintf("hint: --ratio %.2f or more makes zeros of them first", math.Floor(100*float64(dead)/float64(i.Prunable.Params))/100))
+			report.Count(i.Subnormal)))
+		dead := i.Prunable.Params - i.Prunable.Nonzero + i.Subnormal
+		if percent := 100 * dead / i.Prunable.Params; percent > 0 {
+			lines = append(lines, fmt.Sprintf("hint: --ratio %.2f or more makes zeros of them first", float64(percent)/100))
+		}
 	}
 	for _, l := range lines {
 		if _, err := fmt.Fprintln(con.out, l); err != nil {

@@ -62,4 +62,20 @@ func TestInspectSubnormal(t *testing.T) {
 		}
 		os.Remove(out)
 	}
+	// Below one in a hundred there is no ratio to name.
+	v = make([]float32, 300)
+	for i := range v {
+		v[i] = 1
+	}
+	v[7] = 1e-40
+	b := onnxtest.New(18, 1)
+	b.Node("MatMul", "y", []string{b.Input("x", -1, 30), b.Floats("w", v, 30, 10)})
+	b.Output("y", -1, 10)
+	if err := os.WriteFile(path, b.Bytes(t), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cmd, out := program(dir, "inspect", path)
+	if err := cmd.Run(); err != nil || !strings.Contains(out.String(), "1 of the prunable weights") || strings.Contains(out.String(), "hint") {
+		t.Errorf("one subnormal weight: %v\n%s", err, out)
+	}
 }
