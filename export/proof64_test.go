@@ -36,6 +36,8 @@ func in64(t fataler, path string, removed [][]bool, pool *kernel.Pool) (precisio
 	}
 	g, err := load(path)
 	check(err)
+	g, err = g.Untie()
+	check(err)
 	gs, err := g.Groups(nil)
 	check(err)
 	masked, pruned, plan, err := (&Removal{Groups: gs, Removed: removed}).models(g)

@@ -68,6 +68,9 @@ func zooModel(t *testing.T, path, pruned string, ratio float64, pool *kernel.Poo
 	if err != nil {
 		t.Fatal(err)
 	}
+	if g, err = g.Untie(); err != nil {
+		t.Fatal(err)
+	}
 	name := strings.TrimSuffix(filepath.Base(path), ".onnx")
 	gs, err := g.Groups(nil)
 	if err != nil {

@@ -26,6 +26,9 @@ type Graph struct {
 	Nodes   []*Node
 	// Values are all values: inputs, initializers, then results in node order.
 	Values []*Value
+	// Untied are the initializers that Untie made; grown is how many bytes that added to the file.
+	Untied []Untied
+	grown  int64
 	byName map[string]*Value
 }
 

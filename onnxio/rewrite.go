@@ -286,7 +286,7 @@ func (w *Rewrite) Commit() error {
 			return fmt.Errorf("%s: %w", w.staged[0].name, plain(err))
 		}
 	}
-	if size := next.size(); size > MaxFileSize {
+	if size := next.Size(); size > MaxFileSize {
 		return w.m.tooLarge(size)
 	}
 	model, err := stageFile(w.path, next.encode(w.path))

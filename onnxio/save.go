@@ -25,7 +25,7 @@ func (m *Model) Save(path string) error {
 	if m.external && isZstd(path) {
 		return m.refuseZstd(path)
 	}
-	if size := m.size(); size > maxFileSize && !m.staged {
+	if size := m.Size(); size > maxFileSize && !m.staged {
 		if isZstd(path) {
 			return m.tooLarge(size)
 		}
@@ -40,7 +40,7 @@ func (m *Model) Save(path string) error {
 	if external != nil {
 		return m.saveExternal(path, external)
 	}
-	if size := m.size(); size > maxFileSize {
+	if size := m.Size(); size > maxFileSize {
 		return m.tooLarge(size)
 	}
 	return WriteFileAtomic(path, m.encode(path))
@@ -57,7 +57,7 @@ func (m *Model) Bytes() []byte {
 	if !m.changed {
 		return m.data
 	}
-	b := make([]byte, 0, m.size())
+	b := make([]byte, 0, m.Size())
 	m.eachPiece(func(p []byte) error {
 		b = append(b, p...)
 		return nil
@@ -65,7 +65,8 @@ func (m *Model) Bytes() []byte {
 	return b
 }
 
-func (m *Model) size() int64 {
+// Size is the number of bytes of the model as edited, without those of external data.
+func (m *Model) Size() int64 {
 	var n int64
 	m.eachPiece(func(p []byte) error {
 		n += int64(len(p))

@@ -104,7 +104,7 @@ func (m *Model) encode(path string) func(io.Writer) error {
 		if err != nil {
 			return err
 		}
-		e.ResetContentSize(w, m.size())
+		e.ResetContentSize(w, m.Size())
 		return errors.Join(m.write(e), e.Close())
 	}
 }

@@ -67,7 +67,20 @@ func (u *Units) newChooser(goal Goal) (*chooser, error) {
 	u.clear()
 	var err error
 	c.before, err = c.measure()
+	c.before -= u.copied(goal.Of)
 	return c, err
+}
+
+// copied is how much more of a quantity there is than in the file, since vectors were untied.
+func (u *Units) copied(of Quantity) float64 {
+	elements, bytes := u.costs.Copied()
+	switch of {
+	case OfParams:
+		return float64(elements)
+	case OfSize:
+		return float64(bytes)
+	}
+	return 0
 }
 
 // Choose removes the units with the smallest scores until the goal is met as nearly as

@@ -112,6 +112,8 @@ type Settings struct {
 	// Renormed is the number of convolutions that had BatchNormalization put behind them
 	// while training.
 	Renormed int `json:"renormed,omitempty"`
+	// Untied is the number of vectors that the exporter had merged with equal ones, and that layers got back.
+	Untied int `json:"untied,omitempty"`
 	// The rest is for channels.
 	Importance    string  `json:"importance,omitempty"`
 	Round         string  `json:"round,omitempty"`

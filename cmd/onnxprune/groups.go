@@ -11,11 +11,13 @@ import (
 type channelGroups struct {
 	Model string `json:"model"`
 	// Assumed are sizes taken for dimensions that the file leaves open.
-	Assumed map[string]int  `json:"assumed_sizes,omitempty"`
-	Params  int64           `json:"params"`
-	MACs    int64           `json:"macs"`
-	Groups  []groupInfo     `json:"groups"`
-	Frozen  []report.Frozen `json:"frozen"`
+	Assumed map[string]int `json:"assumed_sizes,omitempty"`
+	Params  int64          `json:"params"`
+	MACs    int64          `json:"macs"`
+	// Untied is the number of vectors that layers get back before anything is removed; Params has them merged, as in the file.
+	Untied int             `json:"untied,omitempty"`
+	Groups []groupInfo     `json:"groups"`
+	Frozen []report.Frozen `json:"frozen"`
 }
 
 type groupInfo struct {
@@ -48,13 +50,15 @@ func groupsOf(g *graph.Graph, dims map[string]int) (*channelGroups, error) {
 		return nil, err
 	}
 	r := gs.NewRemoval()
-	c := &channelGroups{Model: g.Name, Params: r.Params(), MACs: r.MACs(), Groups: []groupInfo{}, Frozen: frozen(gs), Assumed: assumedSizes(g, gs, dims)}
+	all := r.Params()
+	copies, _ := g.UntiedElements()
+	c := &channelGroups{Model: g.Name, Params: all - copies, MACs: r.MACs(), Untied: len(g.Untied), Groups: []groupInfo{}, Frozen: frozen(gs), Assumed: assumedSizes(g, gs, dims)}
 	for k := range gs.Groups {
 		gr := &gs.Groups[k]
 		info := groupInfo{Name: gr.Name, Units: gr.Width}
 		for u := range gr.Width {
 			r.Set(k, u, true)
-			params, macs := c.Params-r.Params(), c.MACs-r.MACs()
+			params, macs := all-r.Params(), c.MACs-r.MACs()
 			r.Set(k, u, false)
 			if u == 0 {
 				info.Params, info.MACs = params, macs
@@ -131,6 +135,11 @@ func (c *channelGroups) print(con *console) error {
 	}
 	if err := t.Write(con.out); err != nil {
 		return err
+	}
+	if c.Untied > 0 {
+		if _, err := fmt.Fprintf(con.out, "%s of equal numbers, which the exporter had merged, count as parameters of their layers above\n", plural(c.Untied, "vector")); err != nil {
+			return err
+		}
 	}
 	for _, s := range (&symbolic{assumed: c.Assumed}).notes() {
 		if _, err := fmt.Fprintf(con.out, "multiply-adds are those at %s, a size that the file leaves open (--dim sets it)\n", s); err != nil {

@@ -86,7 +86,7 @@ func (c *inspectCmd) Run(con *console) error {
 	read := outline
 	if c.Groups {
 		frugal()
-		read = load
+		read = loadUntied
 	}
 	g, err := read(c.Model)
 	if err != nil {

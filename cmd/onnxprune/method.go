@@ -81,7 +81,7 @@ func (m *methodFlags) ranking() string {
 // open reads the file to rewind to.
 func (m *methodFlags) open() (err error) {
 	if m.RewindFrom != "" {
-		m.from, err = load(m.RewindFrom)
+		m.from, err = loadUntied(m.RewindFrom)
 	}
 	return err
 }

@@ -56,6 +56,23 @@ func load(path string) (*graph.Graph, error) {
 	return graph.New(m, path)
 }
 
+// loadUntied reads a model as it is trained and cut: see [graph.Graph.Untie].
+func loadUntied(path string) (*graph.Graph, error) {
+	g, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	return g.Untie()
+}
+
+// sayUntied tells of parameters that layers got back.
+func sayUntied(con *console, g *graph.Graph) {
+	if n := len(g.Untied); n > 0 {
+		elements, _ := g.UntiedElements()
+		fmt.Fprintf(con.err, "untied: %s of equal numbers that the exporter had merged, %s elements; every layer has its own again\n", plural(n, "vector"), report.Count(elements))
+	}
+}
+
 // frugal collects garbage often, for commands that make little of it beside the file they read.
 func frugal() { debug.SetGCPercent(25) }
 
@@ -108,7 +125,8 @@ func sizeOf(g *graph.Graph, dims map[string]int) report.Size {
 	for _, v := range g.Initializers() {
 		nonzero += nonzeros(v)
 	}
-	return report.NewSize(g.Params(), nonzero, sampleMACs(g, dims))
+	copies, some := g.UntiedElements()
+	return report.NewSize(g.Params()-copies, nonzero-some, sampleMACs(g, dims))
 }
 
 // nonzeros counts the elements of a float initializer that are neither zero nor masked.

@@ -212,6 +212,8 @@ func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) 
 	if !streams {
 		c.before(g)
 	}
+	sayUntied(con, g)
+	r.Settings.Untied = len(g.Untied)
 	if c.structure.Grouped() {
 		return none, c.channels(con, g, s, pool, r)
 	}

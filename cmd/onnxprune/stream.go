@@ -33,8 +33,17 @@ func (c *pruneCmd) read() (g *graph.Graph, streams bool, err error) {
 			return g, true, nil
 		}
 	}
-	g, err = load(c.In)
+	g, err = c.load()
 	return g, false, err
+}
+
+// load reads IN, and unties what its layers do not really share, unless nothing comes of it: single weights that are only
+// ranked take no notice, and a ratio of 0 is a copy.
+func (c *pruneCmd) load() (*graph.Graph, error) {
+	if c.Data == "" && (c.ratio == 0 || !c.structure.Grouped()) {
+		return load(c.In)
+	}
+	return loadUntied(c.In)
 }
 
 // stream prunes by magnitude from file to file.

@@ -65,7 +65,7 @@ func (t *trace) rungs(c *pruneCmd, tr *prune.Trainer, s *sources, r *report.Run)
 		run := *r
 		enterEpochs(&run, tr.History, best)
 		enter(&run, tr.Masks, ratio)
-		g, err := load(c.In)
+		g, err := c.load()
 		if err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (t *trace) channelRungs(c *pruneCmd, p *prune.Structured, tr *prune.Trainer
 		enterEpochs(&run, p.History, p.Best)
 		sel := &selection{units: p.Units, choice: p.Choice, values: t.fold(p.Values)}
 		// Writing changes the model in memory.
-		g, err := load(c.In)
+		g, err := c.load()
 		if err != nil {
 			return err
 		}

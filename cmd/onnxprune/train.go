@@ -462,5 +462,5 @@ func underMasks(dense report.Size, g *graph.Graph, state *engine.State) report.S
 			}
 		}
 	}
-	return report.NewSize(dense.Params, nonzero, dense.MACs)
+	return report.NewSize(g.Params(), nonzero, dense.MACs)
 }

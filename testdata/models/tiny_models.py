@@ -266,6 +266,19 @@ class Cross(nn.Module):
         return self.head(self.attention(query, memory, memory, need_weights=False)[0].mean(0))
 
 
+class Fresh(nn.Module):
+    """As initialised, before any training: PyTorch merges the equal biases, scales and statistics of its layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Sequential(*conv_bn(1, 16, 3, 2), nn.ReLU(), *conv_bn(16, 16, 3), nn.ReLU())
+        self.b = nn.Sequential(*conv_bn(16, 16, 3, 2), nn.ReLU(), *conv_bn(16, 16, 3), nn.ReLU())
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x):
+        return self.fc(self.b(self.a(x)).mean((2, 3)))
+
+
 def mlp():
     return nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 5))
 
@@ -294,6 +307,10 @@ def main():
     write(12, "tiny_unet", UNet, (2, 3, 8, 8))
     write(13, "tiny_sub_pixel", SubPixel, (2, 2, 4, 4))
     write(14, "tiny_cross", Cross, (2, 2, 8, 8))
+    for keep in (False, True):
+        torch.manual_seed(15)
+        name = "tiny_fresh_bn" if keep else "tiny_fresh"
+        export(Fresh().eval(), (torch.randn(2, 1, 16, 16),), path(name), ["input"], ["logits"], keep_bn=keep)
     write_if()
 
 
