@@ -9,7 +9,7 @@ import (
 // AveragePool: y[n,c,q] = the mean of x[n,c,q·stride−pad+t·dilation] over the
 // taps t of the window. The mean is over the taps inside the input or, with
 // count_include_pad, over those inside the padded input, where padding is 0.
-// x [N,C,L] or [N,C,H,W].
+// x [N,C,L], [N,C,H,W] or [N,C,D,H,W].
 // https://onnx.ai/onnx/operators/onnx__AveragePool.html
 func init() {
 	with := func(a Attrs) Attrs {
@@ -28,6 +28,10 @@ func init() {
 		},
 		Reference: refAveragePool,
 		Cases: append(poolCases(),
+			Case{Name: "3d-include-pad", In: []Arg{Rand(1, 3, 5, 4, 5)}, Attrs: with(Attrs{"kernel_shape": IntsAttr(3, 2, 3),
+				"strides": IntsAttr(2, 1, 2), "pads": IntsAttr(1, 1, 1, 2, 0, 1)})},
+			Case{Name: "3d-include-pad-ceil", In: []Arg{Rand(2, 3, 4, 6, 5)}, Attrs: with(Attrs{"kernel_shape": IntsAttr(3, 3, 2),
+				"strides": IntsAttr(2, 2, 2), "pads": IntsAttr(0, 1, 0, 1, 0, 0), "ceil_mode": IntAttr(1)})},
 			Case{Name: "include-pad", In: []Arg{Rand(1, 3, 7, 5)}, Attrs: with(Attrs{"kernel_shape": IntsAttr(3, 2),
 				"strides": IntsAttr(2, 1), "pads": IntsAttr(1, 0, 2, 1)})},
 			Case{Name: "include-padding-only", In: []Arg{Rand(1, 3, 3, 2)}, Attrs: with(Attrs{"kernel_shape": IntsAttr(9, 8),
@@ -69,7 +73,14 @@ func (f *averagePool) Prepare(in, out []*Tensor, training bool) (int, error) {
 	}
 	h, w := plane(ax)
 	taps := f.shape.KH * f.shape.KW
+	size := out[0].Size()
+	if f.depth != nil {
+		size = f.depth.frames()
+	}
 	if !f.countPad || !h.overhangs() && !w.overhangs() && taps == h.kernel*w.kernel {
+		if f.depth != nil {
+			return size, nil
+		}
 		return 0, nil
 	}
 	f.factor = make([]float32, 0, h.out*w.out)
@@ -78,7 +89,7 @@ func (f *averagePool) Prepare(in, out []*Tensor, training bool) (int, error) {
 			f.factor = append(f.factor, float32(taps)/float32(h.padded(i)*w.padded(j)))
 		}
 	}
-	return out[0].Size(), nil
+	return size, nil
 }
 
 // overhangs reports whether the last window reaches past the padding.
@@ -109,9 +120,15 @@ func (f *averagePool) Forward(c *Context, in, out []*Tensor) error {
 		}
 	}
 	y := out[0].F
+	if f.depth != nil {
+		y = c.scratch(f.depth.frames())
+	}
 	kernel.AvgPool(c.pool(), y, in[0].F, f.shape, f.countPad)
 	if f.factor != nil && len(y) > 0 {
 		f.correct(c, y, y)
+	}
+	if f.depth != nil {
+		f.depth.mean(c.pool(), out[0].F, y, f.countPad)
 	}
 	return nil
 }
@@ -122,7 +139,13 @@ func (f *averagePool) Accumulates() {}
 
 func (f *averagePool) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	dy := dout[0].F
-	if f.factor != nil && len(dy) > 0 {
+	if f.depth != nil {
+		dy = c.scratch(f.depth.frames())
+		f.depth.meanGrad(c.pool(), dy, dout[0].F, f.countPad)
+		if f.factor != nil {
+			f.correct(c, dy, dy)
+		}
+	} else if f.factor != nil && len(dy) > 0 {
 		dy = c.scratch(len(dy))
 		f.correct(c, dy, dout[0].F)
 	}

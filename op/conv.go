@@ -9,7 +9,7 @@ import (
 
 // Conv: y[n,o,q] = b[o] + Σ w[o,c,t]·x[n, g·C/G+c, q·stride−pad+t·dilation], the
 // sum over the channels c of group g = o/(O/G) and the taps t that fall inside
-// the input. x [N,C,L] or [N,C,H,W], w [O,C/G,k…], b [O], y [N,O,…].
+// the input. x [N,C,L], [N,C,H,W] or [N,C,D,H,W], w [O,C/G,k…], b [O], y [N,O,…].
 // https://onnx.ai/onnx/operators/onnx__Conv.html
 func init() {
 	Register(Def{
@@ -19,7 +19,8 @@ func init() {
 			if err != nil {
 				return nil, err
 			}
-			return &conv{*g}, nil
+			g.volumes = true
+			return &conv{convForm: *g}, nil
 		},
 		Reference: refConv,
 		Cases: []Case{
@@ -44,6 +45,15 @@ func init() {
 			{Name: "1d", Opset: 22, In: []Arg{Rand(2, 3, 11), Rand(4, 3, 3), Rand(4)},
 				Attrs: Attrs{"pads": IntsAttr(2, 0), "strides": IntsAttr(2), "dilations": IntsAttr(2)}},
 			{Name: "1d-depthwise", In: []Arg{Rand(2, 4, 9), Rand(4, 1, 5)}, Attrs: Attrs{"group": IntAttr(4), "pads": IntsAttr(2, 2)}},
+			{Name: "3d", In: []Arg{Rand(2, 3, 4, 5, 6), Rand(5, 3, 3, 3, 2), Rand(5)}, Attrs: Attrs{"pads": IntsAttr(1, 1, 1, 1, 1, 0)}},
+			{Name: "3d-strides", In: []Arg{Rand(1, 2, 7, 6, 5), Rand(3, 2, 3, 2, 3)},
+				Attrs: Attrs{"strides": IntsAttr(2, 1, 2), "dilations": IntsAttr(2, 2, 1), "pads": IntsAttr(2, 0, 1, 0, 1, 1)}},
+			{Name: "3d-groups", In: []Arg{Rand(2, 6, 3, 4, 4), Rand(4, 3, 2, 3, 3), Rand(4)}, Attrs: Attrs{"group": IntAttr(2), "pads": IntsAttr(1, 1, 1, 0, 1, 1)}},
+			{Name: "3d-depthwise", In: []Arg{Rand(1, 5, 4, 4, 3), Rand(5, 1, 3, 3, 3)}, Attrs: Attrs{"group": IntAttr(5), "pads": IntsAttr(1, 1, 1, 1, 1, 1)}},
+			{Name: "3d-spatial", In: []Arg{Rand(2, 3, 4, 5, 4), Rand(4, 3, 1, 3, 3), Rand(4)}, Attrs: Attrs{"pads": IntsAttr(0, 1, 1, 0, 1, 1)}},
+			{Name: "3d-temporal", In: []Arg{Rand(2, 4, 5, 3, 3), Rand(3, 4, 3, 1, 1)}, Attrs: Attrs{"pads": IntsAttr(1, 0, 0, 1, 0, 0), "strides": IntsAttr(2, 1, 1)}},
+			{Name: "3d-skips-frames", In: []Arg{Rand(1, 2, 5, 3, 3), Rand(3, 2, 1, 2, 2)}, Attrs: Attrs{"strides": IntsAttr(2, 2, 2)}},
+			{Name: "3d-padding-only", In: []Arg{Rand(1, 2, 2, 3, 3), Rand(3, 2, 2, 1, 1)}, Attrs: Attrs{"pads": IntsAttr(4, 0, 0, 3, 0, 0)}},
 			{Name: "wide", In: []Arg{Rand(1, 19, 4, 4), Rand(37, 19, 3, 3), Rand(37)}, Attrs: Attrs{"pads": IntsAttr(1, 1, 1, 1)}},
 			{Name: "one-channel", In: []Arg{Rand(2, 1, 5, 5), Rand(1, 1, 3, 3)}, Attrs: Attrs{"pads": IntsAttr(1, 1, 1, 1)}},
 		},
@@ -58,6 +68,8 @@ type convForm struct {
 	inputs int
 	k      *kernel.Conv
 	wide   widened
+	// volumes allows three spatial axes.
+	volumes bool
 }
 
 func newConvForm(n Node) (*convForm, error) {
@@ -87,8 +99,8 @@ func (f *convForm) geometry(in []*Tensor) ([]axisWindow, error) {
 		return nil, err
 	}
 	x, w := in[0].Shape, in[1].Shape
-	if len(x) < 3 || len(x) > 4 {
-		return nil, fmt.Errorf("input has shape %s, wants rank 3 or 4: only convolutions of 1 and 2 spatial axes are supported", ShapeString(x))
+	if len(x) < 3 || len(x) > 5 || len(x) == 5 && !f.volumes {
+		return nil, fmt.Errorf("input has shape %s, wants rank 3 to 5: only convolutions of 1 to 3 spatial axes are supported", ShapeString(x))
 	}
 	if len(w) != len(x) {
 		return nil, fmt.Errorf("weight %s has rank %d, input %s has rank %d", ShapeString(w), len(w), ShapeString(x), len(x))
@@ -231,10 +243,46 @@ func (f *convForm) Keep(in []*Tensor) int {
 	return f.k.Keep()
 }
 
-type conv struct{ convForm }
+type conv struct {
+	convForm
+	// volume is set for three spatial axes.
+	volume *volume
+}
+
+func (f *conv) Prepare(in, out []*Tensor, training bool) (int, error) {
+	if in[0].Rank() < 5 {
+		return f.convForm.Prepare(in, out, training)
+	}
+	ax, err := f.geometry(in)
+	if err != nil {
+		return 0, err
+	}
+	if in[0].Size() == 0 {
+		return 0, fmt.Errorf("input has shape %s, wants at least one element", ShapeString(in[0].Shape))
+	}
+	if err := wantInner(0, in[0]); err != nil {
+		return 0, err
+	}
+	f.volume = newVolume(in[0].Shape[0], in[0].Shape[1], in[1].Shape[0], f.group, ax)
+	f.k = f.volume.k
+	return f.volume.workspace(), nil
+}
 
 func (f *conv) Forward(c *Context, in, out []*Tensor) error {
-	return f.forward(c, in, out, kernel.Epilogue{})
+	if in[0].Rank() < 5 {
+		return f.forward(c, in, out, kernel.Epilogue{})
+	}
+	if f.volume == nil {
+		if _, err := f.Prepare(in, out, false); err != nil {
+			return err
+		}
+	}
+	var bias []float32
+	if hasInput(in, 2) {
+		bias = in[2].F
+	}
+	f.volume.forward(c, out[0].F, in[0].F, in[1].F, bias, nil)
+	return nil
 }
 
 func (f *conv) Reads() (in, out uint32) { return 1<<0 | 1<<1, 0 }
@@ -242,6 +290,9 @@ func (f *conv) Reads() (in, out uint32) { return 1<<0 | 1<<1, 0 }
 func (f *conv) Accumulates() {}
 
 func (f *conv) Backward(c *Context, in, out, dout, din []*Tensor) error {
+	if f.volume != nil {
+		return f.backwardVolume(c, in, dout[0], din)
+	}
 	dy, ws := dout[0], c.scratch(f.k.Workspace())
 	if dx := din[0]; dx != nil {
 		f.k.BackwardData(c.pool(), dx.F, dy.F, f.wide.last(in[1].F), dx.Acc, ws)
@@ -259,6 +310,20 @@ func (f *conv) Backward(c *Context, in, out, dout, din []*Tensor) error {
 		} else {
 			kernel.ColumnSums(c.pool(), db.F, dy.F, dy.Size()/o, o, db.Acc)
 		}
+	}
+	return nil
+}
+
+func (f *conv) backwardVolume(c *Context, in []*Tensor, dy *Tensor, din []*Tensor) error {
+	if dx := din[0]; dx != nil {
+		f.volume.backwardData(c, dx.F, dy.F, in[1].F, dx.Acc)
+	}
+	if dw := din[1]; dw != nil {
+		f.volume.backwardWeights(c, dw.F, in[0].F, dy.F, dw.Acc)
+	}
+	if len(din) > 2 && din[2] != nil {
+		o := dy.Shape[1]
+		kernel.ColumnSums(c.pool(), din[2].F, dy.F, dy.Size()/o, o, din[2].Acc)
 	}
 	return nil
 }

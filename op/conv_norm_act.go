@@ -82,7 +82,7 @@ func newConvNorm(n Node) (Op, error) {
 // BatchNormalization that is trained, runs faster as ConvNormAct.
 func Fusable(o Op, in []*Tensor) bool {
 	f, ok := o.(*conv)
-	if !ok || len(in) > 2 && in[2] != nil {
+	if !ok || len(in) > 2 && in[2] != nil || in[0].Rank() > 4 {
 		return false
 	}
 	s, err := f.shape(in)

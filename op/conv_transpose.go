@@ -10,7 +10,7 @@ import (
 // ConvTranspose: every input element adds its filter to the output,
 // y[n,o,p·stride−pad+t·dilation] = b[o] + Σ x[n,c,p]·w[c,o−g·O/G,t], the sum over
 // the positions p, the taps t and the channels c of group g = o/(O/G). What
-// falls into the padding is dropped. x [N,C,L] or [N,C,H,W], w [C,O/G,k…], b [O],
+// falls into the padding is dropped. x [N,C,L], [N,C,H,W] or [N,C,D,H,W], w [C,O/G,k…], b [O],
 // y [N,O,…] of length stride·(L−1) + output_padding + (k−1)·dilation + 1 − pads,
 // or output_shape, from which pads then follow.
 // https://onnx.ai/onnx/operators/onnx__ConvTranspose.html
@@ -41,6 +41,10 @@ func init() {
 			{Name: "output-shape", In: []Arg{Rand(1, 2, 3, 3), Rand(2, 3, 4, 3), Rand(3)}, Attrs: Attrs{"strides": IntsAttr(3, 2), "output_shape": IntsAttr(7, 6)}},
 			{Name: "output-shape-far", In: []Arg{Rand(1, 2, 3), Rand(2, 3, 2)}, Attrs: Attrs{"strides": IntsAttr(2), "output_shape": IntsAttr(8), "auto_pad": StringAttr("SAME_UPPER")}},
 			{Name: "1d", Opset: 22, In: []Arg{Rand(2, 3, 5), Rand(3, 4, 3), Rand(4)}, Attrs: Attrs{"strides": IntsAttr(2), "pads": IntsAttr(1, 0)}},
+			{Name: "3d", In: []Arg{Rand(2, 3, 2, 3, 3), Rand(3, 4, 2, 2, 2), Rand(4)}, Attrs: Attrs{"strides": IntsAttr(2, 2, 2)}},
+			{Name: "3d-pads", In: []Arg{Rand(1, 3, 3, 2, 4), Rand(3, 2, 3, 3, 2)}, Attrs: attrs([]int{2, 1, 3}, []int{1, 1, 0, 0, 1, 1}, []int{1, 0, 2})},
+			{Name: "3d-groups", In: []Arg{Rand(2, 6, 2, 3, 2), Rand(6, 2, 2, 3, 3), Rand(6)}, Attrs: Attrs{"group": IntAttr(3), "dilations": IntsAttr(2, 1, 1)}},
+			{Name: "3d-spatial", In: []Arg{Rand(2, 3, 3, 2, 3), Rand(3, 4, 1, 2, 2), Rand(4)}, Attrs: Attrs{"strides": IntsAttr(1, 2, 2)}},
 			{Name: "wide", In: []Arg{Rand(1, 17, 2, 3), Rand(17, 19, 3, 3), Rand(19)}, Attrs: attrs([]int{2, 2}, []int{1, 1, 1, 1}, []int{1, 1})},
 		},
 	})
@@ -53,6 +57,7 @@ type convTranspose struct {
 	extra, shape []int // output_padding and output_shape
 	group        int
 	k            *kernel.Conv
+	volume       *volume // in place of k, for three spatial axes
 	// The pass over y in progress; the function is made once.
 	y, bias []float32
 	fill    func(lo, hi int)
@@ -90,8 +95,8 @@ func (f *convTranspose) geometry(in []*Tensor) ([]axisWindow, error) {
 		return nil, err
 	}
 	x, w := in[0].Shape, in[1].Shape
-	if len(x) < 3 || len(x) > 4 {
-		return nil, fmt.Errorf("input has shape %s, wants rank 3 or 4: only convolutions of 1 and 2 spatial axes are supported", ShapeString(x))
+	if len(x) < 3 || len(x) > 5 {
+		return nil, fmt.Errorf("input has shape %s, wants rank 3 to 5: only convolutions of 1 to 3 spatial axes are supported", ShapeString(x))
 	}
 	if len(w) != len(x) {
 		return nil, fmt.Errorf("weight %s has rank %d, input %s has rank %d", ShapeString(w), len(w), ShapeString(x), len(x))
@@ -203,6 +208,10 @@ func (f *convTranspose) Prepare(in, out []*Tensor, training bool) (int, error) {
 	if in[0].Size() == 0 {
 		return 0, fmt.Errorf("input has shape %s, wants at least one element", ShapeString(in[0].Shape))
 	}
+	if len(ax) == 3 {
+		f.volume = newVolume(in[0].Shape[0], in[1].Shape[1]*f.group, in[0].Shape[1], f.group, ax)
+		return f.volume.workspace(), nil
+	}
 	h, w := plane(ax)
 	f.k = kernel.NewConv(kernel.ConvShape{
 		N: in[0].Shape[0], C: in[1].Shape[1] * f.group, O: in[0].Shape[1], Groups: f.group,
@@ -253,7 +262,7 @@ func (f *convTranspose) Cut(c *Cut) (Change, error) {
 }
 
 func (f *convTranspose) Forward(c *Context, in, out []*Tensor) error {
-	if f.k == nil {
+	if f.k == nil && f.volume == nil {
 		if _, err := f.Prepare(in, out, false); err != nil {
 			return err
 		}
@@ -262,6 +271,10 @@ func (f *convTranspose) Forward(c *Context, in, out []*Tensor) error {
 	biased := len(in) > 2 && in[2] != nil
 	if biased {
 		f.fillBias(c, y, in[2].F)
+	}
+	if f.volume != nil {
+		f.volume.backwardData(c, y, in[0].F, in[1].F, biased)
+		return nil
 	}
 	f.k.BackwardData(c.pool(), y, in[0].F, in[1].F, biased, c.scratch(f.k.Workspace()))
 	return nil
@@ -287,7 +300,12 @@ func (f *convTranspose) Reads() (in, out uint32) { return 1<<0 | 1<<1, 0 }
 func (f *convTranspose) Accumulates() {}
 
 func (f *convTranspose) Backward(c *Context, in, out, dout, din []*Tensor) error {
-	dy, ws := dout[0], c.scratch(f.k.Workspace())
+	dy := dout[0]
+	if f.volume != nil {
+		f.backwardVolume(c, in, dy, din)
+		return nil
+	}
+	ws := c.scratch(f.k.Workspace())
 	if dx := din[0]; dx != nil {
 		e := kernel.Epilogue{}
 		if dx.Acc {
@@ -298,11 +316,29 @@ func (f *convTranspose) Backward(c *Context, in, out, dout, din []*Tensor) error
 	if dw := din[1]; dw != nil {
 		f.k.BackwardWeights(c.pool(), dw.F, dy.F, in[0].F, dw.Acc, ws)
 	}
+	f.backwardBias(c, dy, din)
+	return nil
+}
+
+func (f *convTranspose) backwardBias(c *Context, dy *Tensor, din []*Tensor) {
 	if len(din) > 2 && din[2] != nil {
 		o := dy.Shape[1]
 		kernel.ColumnSums(c.pool(), din[2].F, dy.F, dy.Size()/o, o, din[2].Acc)
 	}
-	return nil
+}
+
+func (f *convTranspose) backwardVolume(c *Context, in []*Tensor, dy *Tensor, din []*Tensor) {
+	if dx := din[0]; dx != nil {
+		var before []float32
+		if dx.Acc {
+			before = dx.F
+		}
+		f.volume.forward(c, dx.F, dy.F, in[1].F, nil, before)
+	}
+	if dw := din[1]; dw != nil {
+		f.volume.backwardWeights(c, dw.F, dy.F, in[0].F, dw.Acc)
+	}
+	f.backwardBias(c, dy, din)
 }
 
 func refConvTranspose(n Node, in []*Array) []*Array {

@@ -6,7 +6,7 @@ import (
 )
 
 // LpPool: y[n,c,q] = (Σ |x[n,c,q·stride−pad+t·dilation]|^p)^(1/p), the sum over the
-// taps t of the window that fall inside the input. x [N,C,L] or [N,C,H,W].
+// taps t of the window that fall inside the input. x [N,C,L], [N,C,H,W] or [N,C,D,H,W].
 // https://onnx.ai/onnx/operators/onnx__LpPool.html
 func init() {
 	cases := poolCases()
@@ -67,6 +67,16 @@ func (f *lpPool) Prepare(in, out []*Tensor, training bool) (int, error) {
 func (f *lpPool) taps(q int, g func(p int)) {
 	s := f.shape
 	n, oy, ox := q/(s.OH*s.OW), q/s.OW%s.OH, q%s.OW
+	if d := f.depth; d != nil {
+		d.taps(n%d.axis.out, func(frame int) { f.imageTaps(n/d.axis.out*d.axis.in+frame, oy, ox, g) })
+		return
+	}
+	f.imageTaps(n, oy, ox, g)
+}
+
+// imageTaps is taps for one image of x.
+func (f *lpPool) imageTaps(n, oy, ox int, g func(p int)) {
+	s := f.shape
 	for ky := range s.KH {
 		iy := oy*s.StrideH - s.PadTop + ky*s.DilH
 		if iy < 0 || iy >= s.H {
@@ -88,7 +98,7 @@ func (f *lpPool) Forward(c *Context, in, out []*Tensor) error {
 	}
 	s := f.shape
 	ch := s.C
-	c.Parallel(s.N*s.OH*s.OW, ch*s.KH*s.KW, func(lo, hi int) {
+	c.Parallel(len(out[0].F)/max(1, ch), ch*s.KH*s.KW, func(lo, hi int) {
 		sum := make([]float64, ch)
 		for q := lo; q < hi; q++ {
 			clear(sum)
@@ -112,10 +122,11 @@ func (f *lpPool) Accumulates() {}
 
 func (f *lpPool) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	s := f.shape
-	ch, perImage := s.C, s.OH*s.OW
+	samples := in[0].Shape[0]
+	ch, each := s.C, len(out[0].F)/max(1, s.C*samples)
 	clearGrad(din[0])
-	c.Parallel(s.N, perImage*ch*s.KH*s.KW, func(lo, hi int) {
-		for q := lo * perImage; q < hi*perImage; q++ {
+	c.Parallel(samples, each*ch*s.KH*s.KW, func(lo, hi int) {
+		for q := lo * each; q < hi*each; q++ {
 			y, dy := out[0].F[q*ch:][:ch], dout[0].F[q*ch:][:ch]
 			f.taps(q, func(p int) {
 				dx := din[0].F[p*ch:][:ch]

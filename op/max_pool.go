@@ -8,7 +8,7 @@ import (
 )
 
 // MaxPool: y[n,c,q] = max of x[n,c,q·stride−pad+t·dilation] over the taps t of
-// the window that fall inside the input. x [N,C,L] or [N,C,H,W]; the optional
+// the window that fall inside the input. x [N,C,L], [N,C,H,W] or [N,C,D,H,W]; the optional
 // second output holds the row-major offset in x of each maximum.
 // https://onnx.ai/onnx/operators/onnx__MaxPool.html
 func init() {
@@ -17,6 +17,9 @@ func init() {
 		New:       newMaxPool,
 		Reference: refMaxPool,
 		Cases: append(poolCases(),
+			Case{Name: "3d-training", In: []Arg{Rand(2, 3, 4, 5, 4)}, Training: true,
+				Attrs: Attrs{"kernel_shape": IntsAttr(3, 3, 2), "strides": IntsAttr(2, 2, 1), "pads": IntsAttr(1, 1, 0, 1, 1, 1)}},
+			Case{Name: "3d-indices", In: []Arg{Rand(2, 3, 4, 3, 5)}, Outputs: 2, Attrs: Attrs{"kernel_shape": IntsAttr(2, 2, 3), "pads": IntsAttr(1, 0, 1, 0, 1, 0)}},
 			Case{Name: "training", In: []Arg{Rand(2, 3, 7, 6)}, Training: true,
 				Attrs: Attrs{"kernel_shape": IntsAttr(3, 3), "strides": IntsAttr(2, 2), "pads": IntsAttr(1, 1, 1, 1)}},
 			Case{Name: "indices", In: []Arg{Rand(2, 3, 5, 6)}, Outputs: 2,
@@ -46,6 +49,12 @@ func poolCases() []Case {
 		{Name: "1d", Opset: 22, In: []Arg{Rand(2, 3, 11)}, Attrs: Attrs{"kernel_shape": IntsAttr(3), "strides": IntsAttr(2), "pads": IntsAttr(1, 0)}},
 		{Name: "dilated point", Opset: 19, In: []Arg{Rand(2, 3, 3, 4)}, Attrs: Attrs{"kernel_shape": IntsAttr(3, 3), "dilations": IntsAttr(2, 2), "pads": IntsAttr(1, 1, 1, 1)}},
 		{Name: "padding only", In: []Arg{Rand(1, 3, 3, 2)}, Attrs: Attrs{"kernel_shape": IntsAttr(9, 8), "pads": IntsAttr(7, 4, 3, 6), "strides": IntsAttr(2, 1)}},
+		{Name: "3d", In: []Arg{Rand(2, 3, 4, 6, 5)}, Attrs: Attrs{"kernel_shape": IntsAttr(2, 2, 2), "strides": IntsAttr(2, 2, 2)}},
+		{Name: "3d-pads", In: []Arg{Rand(1, 5, 5, 4, 6)}, Attrs: Attrs{"kernel_shape": IntsAttr(3, 2, 3), "strides": IntsAttr(2, 1, 2), "pads": IntsAttr(1, 1, 1, 1, 0, 1)}},
+		{Name: "3d-ceil", In: []Arg{Rand(1, 2, 5, 5, 4)}, Attrs: Attrs{"kernel_shape": IntsAttr(2, 3, 3), "strides": IntsAttr(2, 2, 2), "pads": IntsAttr(0, 1, 1, 1, 0, 1), "ceil_mode": IntAttr(1)}},
+		{Name: "3d-dilations", Opset: 19, In: []Arg{Rand(1, 3, 7, 6, 5)}, Attrs: Attrs{"kernel_shape": IntsAttr(3, 2, 2), "dilations": IntsAttr(2, 3, 1), "pads": IntsAttr(1, 1, 0, 2, 1, 0)}},
+		{Name: "3d-padding-only", In: []Arg{Rand(1, 3, 2, 3, 2)}, Attrs: Attrs{"kernel_shape": IntsAttr(8, 2, 2), "pads": IntsAttr(6, 0, 0, 5, 0, 0), "strides": IntsAttr(2, 1, 1)}},
+		{Name: "3d-same", In: []Arg{Rand(1, 3, 5, 4, 5)}, Attrs: Attrs{"kernel_shape": IntsAttr(3, 2, 3), "strides": IntsAttr(2, 2, 3), "auto_pad": StringAttr("SAME_UPPER")}},
 		{Name: "wide", In: []Arg{Rand(1, 37, 6, 5)}, Attrs: Attrs{"kernel_shape": IntsAttr(3, 3), "strides": IntsAttr(2, 2), "pads": IntsAttr(1, 1, 1, 1)}},
 	}
 }
@@ -54,6 +63,8 @@ func poolCases() []Case {
 type poolForm struct {
 	window window
 	shape  kernel.PoolShape
+	// depth is set for three spatial axes: every frame is an image in shape then.
+	depth *depthPool
 }
 
 func newPoolForm(r *reader) poolForm {
@@ -72,8 +83,8 @@ func (f *poolForm) geometry(in []*Tensor) ([]axisWindow, error) {
 		return nil, err
 	}
 	x := in[0].Shape
-	if len(x) < 3 || len(x) > 4 {
-		return nil, fmt.Errorf("input has shape %s, wants rank 3 or 4: only pools of 1 and 2 spatial axes are supported", ShapeString(x))
+	if len(x) < 3 || len(x) > 5 {
+		return nil, fmt.Errorf("input has shape %s, wants rank 3 to 5: only pools of 1 to 3 spatial axes are supported", ShapeString(x))
 	}
 	if len(f.window.kernel) != len(x)-2 {
 		return nil, fmt.Errorf("attribute %q is %s, input has %d spatial axes", "kernel_shape", ShapeString(f.window.kernel), len(x)-2)
@@ -97,7 +108,7 @@ func (f *poolForm) infer(in []*Tensor) (*Tensor, error) {
 	return Info(in[0].Type, y...), checkSize(y)
 }
 
-// prepare fixes the shape for the kernels.
+// prepare fixes the shape for the kernels, and returns the windows of images.
 func (f *poolForm) prepare(in []*Tensor) ([]axisWindow, error) {
 	ax, err := f.geometry(in)
 	if err != nil {
@@ -106,12 +117,20 @@ func (f *poolForm) prepare(in []*Tensor) ([]axisWindow, error) {
 	if err := wantInner(0, in[0]); err != nil {
 		return nil, err
 	}
+	frames := 1
+	if len(ax) == 3 {
+		f.depth = &depthPool{axis: ax[0].cropped(), whole: ax[0], samples: in[0].Shape[0]}
+		frames, ax = ax[0].in, ax[1:]
+	}
 	h, w := plane(ax)
 	h, w = h.cropped(), w.cropped()
 	f.shape = kernel.PoolShape{
-		N: in[0].Shape[0], C: in[0].Shape[1],
+		N: in[0].Shape[0] * frames, C: in[0].Shape[1],
 		H: h.in, KH: h.kernel, OH: h.out, StrideH: h.stride, DilH: h.dil, PadTop: h.begin,
 		W: w.in, KW: w.kernel, OW: w.out, StrideW: w.stride, DilW: w.dil, PadLeft: w.begin,
+	}
+	if f.depth != nil {
+		f.depth.plane, f.depth.size = h.in*w.in, h.out*w.out*in[0].Shape[1]
 	}
 	return ax, nil
 }
@@ -136,6 +155,8 @@ type maxPool struct {
 	// columns numbers the pixels of an image by columns in output 1.
 	columns bool
 	argmax  []int32
+	// within are the places of the maxima of frames, where there are three spatial axes.
+	within []int32
 }
 
 func newMaxPool(n Node) (Op, error) {
@@ -152,6 +173,9 @@ func (f *maxPool) Infer(in []*Tensor) ([]*Tensor, error) {
 	y, err := f.infer(in)
 	if err != nil {
 		return nil, err
+	}
+	if y.Rank() == 5 && f.columns && f.outputs == 2 {
+		return nil, fmt.Errorf("attribute %q is 1, wants 0 for 3 spatial axes", "storage_order")
 	}
 	out := []*Tensor{y}
 	if f.outputs == 2 {
@@ -176,6 +200,9 @@ func (f *maxPool) Prepare(in, out []*Tensor, training bool) (int, error) {
 		return 0, err
 	}
 	f.keep(out[0].Size(), training)
+	if f.depth != nil {
+		return f.depth.frames(), nil
+	}
 	return 0, nil
 }
 
@@ -183,7 +210,21 @@ func (f *maxPool) Prepare(in, out []*Tensor, training bool) (int, error) {
 func (f *maxPool) keep(n int, training bool) {
 	if training || f.training || f.outputs == 2 {
 		f.argmax = make([]int32, n)
+		if f.depth != nil {
+			f.within = make([]int32, f.depth.frames())
+		}
 	}
+}
+
+// pool computes y, and the places of its maxima unless argmax is nil.
+func (f *maxPool) pool(c *Context, y []float32, argmax, within []int32, x []float32) {
+	if f.depth == nil {
+		kernel.MaxPool(c.pool(), y, argmax, x, f.shape)
+		return
+	}
+	flat := c.scratch(f.depth.frames())
+	kernel.MaxPool(c.pool(), flat, within, x, f.shape)
+	f.depth.max(c.pool(), y, argmax, flat, within)
 }
 
 func (f *maxPool) Forward(c *Context, in, out []*Tensor) error {
@@ -192,7 +233,7 @@ func (f *maxPool) Forward(c *Context, in, out []*Tensor) error {
 			return err
 		}
 	}
-	kernel.MaxPool(c.pool(), out[0].F, f.argmax, in[0].F, f.shape)
+	f.pool(c, out[0].F, f.argmax, f.within, in[0].F)
 	if f.outputs == 2 {
 		f.indices(out[1].I)
 	}
@@ -204,6 +245,9 @@ func (f *maxPool) Forward(c *Context, in, out []*Tensor) error {
 func (f *maxPool) indices(dst []int64) {
 	s := f.shape
 	image, plane := s.OH*s.OW*s.C, s.H*s.W
+	if d := f.depth; d != nil {
+		image, plane = image*d.axis.out, plane*d.axis.in
+	}
 	for i, pixel := range f.argmax {
 		if f.columns {
 			pixel = pixel%int32(s.W)*int32(s.H) + pixel/int32(s.W)
@@ -227,7 +271,16 @@ func (f *maxPool) Backward(c *Context, in, out, dout, din []*Tensor) error {
 	if argmax == nil {
 		n := dout[0].Size()
 		argmax = make([]int32, n)
-		kernel.MaxPool(c.pool(), make([]float32, n), argmax, in[0].F, f.shape)
+		var within []int32
+		if f.depth != nil {
+			within = make([]int32, f.depth.frames())
+		}
+		f.pool(c, make([]float32, n), argmax, within, in[0].F)
+	}
+	if f.depth != nil {
+		clearGrad(din[0])
+		f.depth.maxGrad(c.pool(), din[0].F, dout[0].F, argmax, f.shape.C)
+		return nil
 	}
 	kernel.MaxPoolGrad(c.pool(), din[0].F, dout[0].F, argmax, f.shape, din[0].Acc)
 	return nil

@@ -23,7 +23,7 @@ func TestRefusals(t *testing.T) {
 		want  string
 	}{
 		{"Conv", 13, nil, in(f(1, 32, 8, 8), f(64, 64, 3, 3)), "weight [64,64,3,3] wants 64 input channels, input has 32"},
-		{"Conv", 13, nil, in(f(1, 3, 4, 4, 4), f(2, 3, 3, 3, 3)), "only convolutions of 1 and 2 spatial axes"},
+		{"Conv", 13, nil, in(f(1, 3, 4, 4, 4, 4), f(2, 3, 3, 3, 3, 3)), "only convolutions of 1 to 3 spatial axes"},
 		{"Conv", 13, nil, in(f(1, 3, 4, 4), f(2, 3, 3)), "weight [2,3,3] has rank 3"},
 		{"Conv", 13, nil, in(f(1, 3, 2, 4), f(2, 3, 3, 3)), "spatial axis 0: window spans 3 elements, padded input has 2"},
 		{"Conv", 13, Attrs{"kernel_shape": IntsAttr(5, 5)}, in(f(1, 3, 8, 8), f(2, 3, 3, 3)), `"kernel_shape" is [5,5]`},

@@ -67,6 +67,7 @@ func (f *convForm) widen(in []*Tensor, y *Tensor) (kernel.ConvShape, error) {
 // groups have several channels cannot be widened.
 func (f *convForm) Wide(in []*Tensor) (free, same []int) {
 	switch w := in[1].Shape; {
+	case len(w) > 4:
 	case f.group == 1:
 		return []int{0}, []int{3}
 	case w[1] == 1 && w[0] == f.group:
