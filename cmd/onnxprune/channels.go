@@ -324,12 +324,20 @@ func (c *pruneCmd) finishChannels(con *console, r *report.Run, sel *selection, b
 		r.Facts = append(r.Facts, report.Fact{Name: "zeros_stay_zero", Holds: bad == 0, Detail: fmt.Sprintf("%d masked elements are exactly zero in the written model", zeros)})
 	}
 	holds := r.Ratio.Largest || len(c.LayerRatio) > 0 && r.Ratio.Achieved >= r.Ratio.Requested || math.Abs(r.Ratio.Achieved-r.Ratio.Requested) <= sel.choice.Step+1e-9
-	detail := fmt.Sprintf("%.4f of %s removed, the ratio asks for %g; one step more or less is %.4f", r.Ratio.Achieved, c.Of, c.ratio, sel.choice.Step)
+	detail := fmt.Sprintf("%.4f of %s removed, the ratio asks for %g; one step more or less is %.4f", r.Ratio.Achieved, c.counted(r), c.ratio, sel.choice.Step)
 	if r.Ratio.Largest {
-		detail = fmt.Sprintf("%.4f of %s removed, the largest that can be reached; the ratio asks for %g", r.Ratio.Achieved, c.Of, c.ratio)
+		detail = fmt.Sprintf("%.4f of %s removed, the largest that can be reached; the ratio asks for %g", r.Ratio.Achieved, c.counted(r), c.ratio)
 	}
 	r.Facts = append(r.Facts, report.Fact{Name: "ratio_delivered", Holds: holds, Detail: detail})
 	return nil
+}
+
+// counted names what the ratio counts: multiply-adds are not all known where shapes depend on data.
+func (c *pruneCmd) counted(r *report.Run) string {
+	if c.Of == string(prune.OfMACs) && r.Dense.MACs == nil {
+		return "the macs that are known"
+	}
+	return c.Of
 }
 
 // showChannels prints widths, the comparison and what was written.
@@ -349,7 +357,7 @@ func (c *pruneCmd) showChannels(con *console, r *report.Run) error {
 		line += fmt.Sprintf(": epoch %d of %d", r.ExportedEpoch, c.epochs())
 	}
 	line += fmt.Sprintf("; %s of %s channels removed, %s of %s asked, %s achieved", report.Count(int64(r.Ratio.Removed)), report.Count(int64(r.Ratio.Elements)),
-		report.Percent(r.Ratio.Requested), c.Of, report.Percent(r.Ratio.Achieved))
+		report.Percent(r.Ratio.Requested), c.counted(r), report.Percent(r.Ratio.Achieved))
 	if r.Ratio.Largest {
 		line += " (the largest that can be reached)"
 	}
