@@ -76,6 +76,9 @@ func load(t *testing.T, path string) *graph.Graph {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := m.Inline(); err != nil {
+		t.Fatal(err)
+	}
 	g, err := graph.New(m, filepath.Base(path))
 	if err != nil {
 		t.Fatal(err)

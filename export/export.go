@@ -67,7 +67,7 @@ func Write(g *graph.Graph, r Result, form graph.MaskForm, path string) (Check, e
 	if err != nil {
 		return Check{}, fmt.Errorf("%s: the pruned model failed its check and was not written: %w", g.Name, err)
 	}
-	c.Unchanged = len(r.Values) == 0 && len(masks) == 0
+	c.Unchanged = len(r.Values) == 0 && len(masks) == 0 && g.Inlined.Calls == 0
 	if r.Sparse {
 		for _, name := range slices.Sorted(maps.Keys(r.Masks)) {
 			done, err := m.Sparsify(name)

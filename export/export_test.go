@@ -50,6 +50,9 @@ func load(path string) (*graph.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := m.Inline(); err != nil {
+		return nil, err
+	}
 	return graph.New(m, path)
 }
 

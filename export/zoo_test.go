@@ -64,6 +64,9 @@ func zooModel(t *testing.T, path, pruned string, ratio float64, pool *kernel.Poo
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := m.Inline(); err != nil {
+		t.Fatal(err)
+	}
 	g, err := graph.New(m, filepath.Base(path))
 	if err != nil {
 		t.Fatal(err)

@@ -34,8 +34,14 @@ func FuzzGraph(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if _, err := m.Inline(); err != nil {
+			return
+		}
 		g, err := New(m, "fuzz.onnx")
 		if err != nil {
+			return
+		}
+		if g, err = g.Untie(); err != nil {
 			return
 		}
 		g.Roles()

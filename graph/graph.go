@@ -26,6 +26,8 @@ type Graph struct {
 	Nodes   []*Node
 	// Values are all values: inputs, initializers, then results in node order.
 	Values []*Value
+	// Inlined is what opening functions did to File before it was read.
+	Inlined onnxio.Inlined
 	// Untied are the initializers that Untie made; grown is how many bytes that added to the file.
 	Untied []Untied
 	grown  int64

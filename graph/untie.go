@@ -97,7 +97,7 @@ func (g *Graph) Untie() (*Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.Untied, u.grown = made, m.Size()-before
+	u.Inlined, u.Untied, u.grown = g.Inlined, made, m.Size()-before
 	return u, nil
 }
 

@@ -47,13 +47,32 @@ func (c *computing) pool() *kernel.Pool {
 	return kernel.NewPool(c.Threads)
 }
 
-// load reads a model.
+// load reads a model, and opens the functions that it defines.
 func load(path string) (*graph.Graph, error) {
+	return read(path, graph.New)
+}
+
+func read(path string, parse func(*onnxio.Model, string) (*graph.Graph, error)) (*graph.Graph, error) {
 	m, err := onnxio.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	return graph.New(m, path)
+	opened, err := m.Inline()
+	if err != nil {
+		return nil, err
+	}
+	g, err := parse(m, path)
+	if err == nil {
+		g.Inlined = opened
+	}
+	return g, err
+}
+
+// sayInlined tells of functions that are nodes now.
+func sayInlined(con *console, g *graph.Graph) {
+	if n := g.Inlined; n.Calls > 0 {
+		fmt.Fprintf(con.err, "inlined: %s of %s that the file defines\n", plural(n.Calls, "call"), plural(n.Functions, "function"))
+	}
 }
 
 // loadUntied reads a model as it is trained and cut: see [graph.Graph.Untie].
@@ -79,11 +98,7 @@ func frugal() { debug.SetGCPercent(25) }
 // outline reads a model without the elements of large initializers.
 func outline(path string) (*graph.Graph, error) {
 	frugal()
-	m, err := onnxio.Load(path)
-	if err != nil {
-		return nil, err
-	}
-	return graph.Outline(m, path)
+	return read(path, graph.Outline)
 }
 
 // declared reports every name in dims that no input of g declares. The batch axis is

@@ -212,6 +212,7 @@ func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) 
 	if !streams {
 		c.before(g)
 	}
+	sayInlined(con, g)
 	sayUntied(con, g)
 	r.Settings.Untied = len(g.Untied)
 	if c.structure.Grouped() {

@@ -38,9 +38,16 @@ func (c *pruneCmd) read() (g *graph.Graph, streams bool, err error) {
 }
 
 // load reads IN, and unties what its layers do not really share, unless nothing comes of it: single weights that are only
-// ranked take no notice, and a ratio of 0 is a copy.
+// ranked take no notice. A ratio of 0 is a copy, for which functions of the file stay closed.
 func (c *pruneCmd) load() (*graph.Graph, error) {
-	if c.Data == "" && (c.ratio == 0 || !c.structure.Grouped()) {
+	switch {
+	case c.Data == "" && c.ratio == 0 && c.Val == "":
+		m, err := onnxio.Load(c.In)
+		if err != nil {
+			return nil, err
+		}
+		return graph.New(m, c.In)
+	case c.Data == "" && (c.ratio == 0 || !c.structure.Grouped()):
 		return load(c.In)
 	}
 	return loadUntied(c.In)

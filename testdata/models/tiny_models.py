@@ -190,6 +190,54 @@ def write_if():
     onnx.save(model, path("tiny_if"))
 
 
+def write_functions():
+    """Calls of functions that the file defines, one within the other: residual blocks of convolutions with an activation."""
+    rng = np.random.default_rng(16)
+
+    def tensor(name, *shape):
+        return numpy_helper.from_array(rng.normal(0, 0.4, shape).astype(np.float32), name)
+
+    def call(op, inputs, outputs, name, **attributes):
+        return helper.make_node(op, inputs, outputs, name=name, domain="local", **attributes)
+
+    opset = [helper.make_opsetid("", 13)]
+    leaky = helper.make_node("LeakyRelu", ["c"], ["y"])
+    leaky.attribute.append(onnx.AttributeProto(name="alpha", ref_attr_name="alpha", type=onnx.AttributeProto.FLOAT))
+    conv = helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1])
+    conv_act = helper.make_function("local", "ConvAct", ["x", "w", "b"], ["y"], [conv, leaky], opset, ["alpha"])
+    block = helper.make_function(
+        "local", "Block", ["x", "w1", "b1", "w2", "b2"], ["y", "inner"],
+        [
+            call("ConvAct", ["x", "w1", "b1"], ["inner"], "", alpha=0.2),
+            call("ConvAct", ["inner", "w2", "b2"], ["u"], ""),
+            helper.make_node("Add", ["x", "u"], ["y"]),
+        ],
+        opset + [helper.make_opsetid("local", 1)],
+    )
+    graph = helper.make_graph(
+        [
+            call("ConvAct", ["input", "w0", "b0"], ["h0"], "stem", alpha=0.3),
+            call("Block", ["h0", "w1", "b1", "w2", "b2"], ["h1", "inner1"], "block1"),
+            call("Block", ["h1", "w3", "b3", "w4", ""], ["h2", "unused"], "block2"),
+            helper.make_node("GlobalAveragePool", ["h2"], ["p"]),
+            helper.make_node("Flatten", ["p"], ["f"]),
+            helper.make_node("Gemm", ["f", "wf", "bf"], ["logits"], name="head", transB=1),
+        ],
+        "functions",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 1, 16, 16])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 10])],
+        [
+            tensor("w0", 12, 1, 3, 3), tensor("b0", 12), tensor("w1", 8, 12, 3, 3), tensor("b1", 8), tensor("w2", 12, 8, 3, 3),
+            tensor("b2", 12), tensor("w3", 8, 12, 3, 3), tensor("b3", 8), tensor("w4", 12, 8, 3, 3), tensor("wf", 10, 12), tensor("bf", 10),
+        ],
+    )
+    imports = opset + [helper.make_opsetid("local", 1)]
+    model = helper.make_model(graph, opset_imports=imports, functions=[conv_act, block], producer_name="onnxprune-testdata")
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    onnx.save(model, path("tiny_functions"))
+
+
 def settle(net):
     """Moves BatchNorm parameters and statistics away from 0 and 1, all different."""
     for m in net.modules():
@@ -312,6 +360,7 @@ def main():
         name = "tiny_fresh_bn" if keep else "tiny_fresh"
         export(Fresh().eval(), (torch.randn(2, 1, 16, 16),), path(name), ["input"], ["logits"], keep_bn=keep)
     write_if()
+    write_functions()
 
 
 if __name__ == "__main__":
