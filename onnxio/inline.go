@@ -39,8 +39,8 @@ func (m *Model) Inline() (Inlined, error) {
 
 // The nodes that calls expand to may have inlineRoom bytes and inlineFactor times those of the file.
 const (
-	inlineRoom   = 4 << 20
-	inlineFactor = 8
+	inlineRoom   = 1 << 20
+	inlineFactor = 2
 )
 
 type functionKey struct{ domain, name, overload string }

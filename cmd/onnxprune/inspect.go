@@ -95,6 +95,7 @@ func (c *inspectCmd) Run(con *console) error {
 	if err := declared(g, c.Dim); err != nil {
 		return err
 	}
+	sayInlined(con, g)
 	if c.Groups {
 		groups, err := groupsOf(g, c.Dim)
 		if err != nil {

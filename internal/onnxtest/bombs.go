@@ -101,6 +101,34 @@ func Bombs(t testing.TB) []Bomb {
 		add("sparse_"+x.name, b)
 	}
 
+	// Functions that call each other, or themselves.
+	b = matmul(nil)
+	for i := range 41 {
+		inner := []*onnxio.NodeProto{onnxio.NewNode("Relu", "", []string{"a"}, []string{"b"})}
+		if i > 0 {
+			inner = []*onnxio.NodeProto{called(i-1, "a", "m"), called(i-1, "m", "b")}
+		}
+		b.Proto.Functions = append(b.Proto.Functions, defined(i, inner...))
+	}
+	b.Proto.Graph.Node = append(b.Proto.Graph.Node, called(40, "y", "deep"))
+	add("functions_doubling", b)
+	b = matmul(nil)
+	b.Proto.Functions = []*onnxio.FunctionProto{defined(0, called(0, "a", "b"))}
+	b.Proto.Graph.Node = append(b.Proto.Graph.Node, called(0, "y", "deep"))
+	add("functions_cycle", b)
+
+	b = matmul(nil)
+	chain := []*onnxio.NodeProto{}
+	for k := range 4 {
+		chain = append(chain, onnxio.NewNode("Relu", "", []string{string(rune('a' + 3*k))}, []string{string(rune('a' + 3*k + 3))}))
+	}
+	chain[3].Output[0] = "b"
+	b.Proto.Functions = []*onnxio.FunctionProto{defined(0, chain...)}
+	for i := range 5000 {
+		b.Proto.Graph.Node = append(b.Proto.Graph.Node, called(0, "y", fmt.Sprint(i)))
+	}
+	add("functions_wide", b)
+
 	// Cycles, duplicates, names.
 	b = matmul(nil)
 	b.Proto.Graph.Node = append(b.Proto.Graph.Node, onnxio.NewNode("Relu", "a", []string{"p"}, []string{"q"}), onnxio.NewNode("Relu", "b", []string{"q"}, []string{"p"}))
@@ -238,4 +266,18 @@ func Damaged(name string, data []byte, n int) []Bomb {
 		all = append(all, Bomb{fmt.Sprintf("%s_bit%d", name, i), turned})
 	}
 	return append(all, Bomb{name + "_head", data[:min(len(data), 4096)]})
+}
+
+// called is a call of function i of the domain "local", defined one of a to b.
+func called(i int, from, to string) *onnxio.NodeProto {
+	domain := "local"
+	n := onnxio.NewNode(fmt.Sprintf("F%d", i), "", []string{from}, []string{to})
+	n.Domain = &domain
+	return n
+}
+
+func defined(i int, nodes ...*onnxio.NodeProto) *onnxio.FunctionProto {
+	name, domain, version, own := fmt.Sprintf("F%d", i), "local", int64(17), int64(1)
+	return &onnxio.FunctionProto{Name: &name, Domain: &domain, Input: []string{"a"}, Output: []string{"b"}, Node: nodes,
+		OpsetImport: []*onnxio.OperatorSetIdProto{{Version: &version}, {Domain: &domain, Version: &own}}}
 }
