@@ -270,8 +270,8 @@ func TestRemovalBesideWhatIsNotUnderstood(t *testing.T) {
 	}{{"a", 3, 6}, {"c", 6, 4}} {
 		x = b.Node("Conv", l.name, []string{x, b.Weight(l.name+".w", 1, l.out, l.in, 1, 1), b.Weight(l.name+".b", 1, l.out)})
 	}
-	deep := b.Node("Unsqueeze", "deep", []string{x, b.Ints("axes", 2)})
-	b.Output(b.Node("Conv", "volume", []string{deep, b.Weight("v.w", 1, 2, 4, 1, 1, 1)}), -1, 2, 1, 4, 4)
+	deep := b.Node("Unsqueeze", "deep", []string{x, b.Ints("axes", 2, 3)})
+	b.Output(b.Node("Conv", "volume", []string{deep, b.Weight("v.w", 1, 2, 4, 1, 1, 1, 1)}), -1, 2, 1, 1, 4, 4)
 	in := filepath.Join(t.TempDir(), "volume.onnx")
 	if err := os.WriteFile(in, b.Bytes(t), 0o666); err != nil {
 		t.Fatal(err)
