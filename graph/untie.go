@@ -25,10 +25,10 @@ func (g *Graph) UntiedElements() (elements, nonzero int64) {
 	return elements, nonzero
 }
 
-// Copied is what [Graph.Untie] added to the file: elements and bytes.
-func (gs *Groups) Copied() (elements, bytes int64) {
+// Added is what [Graph.Untie] and the opening of functions added to the file: elements and bytes.
+func (gs *Groups) Added() (elements, bytes int64) {
 	elements, _ = gs.graph.UntiedElements()
-	return elements, gs.graph.grown
+	return elements, gs.graph.grown + gs.graph.Inlined.Grown
 }
 
 // tie is a parameter that is to get values of its own: those of an initializer, under the name that an Identity node gives

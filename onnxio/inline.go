@@ -7,8 +7,11 @@ import (
 	"github.com/gogo/protobuf/proto"
 )
 
-// Inlined says what [Model.Inline] did: how many calls became nodes, and of how many functions.
-type Inlined struct{ Calls, Functions int }
+// Inlined says what [Model.Inline] did: how many calls became nodes, of how many functions, and by how many bytes the model grew.
+type Inlined struct {
+	Calls, Functions int
+	Grown            int64
+}
 
 // Inline puts the nodes of functions that the file itself defines where the graph calls them, as the ONNX specification of FunctionProto
 // has it: formal inputs and outputs become those of the call, all other names of the function get the call's name before
@@ -32,9 +35,11 @@ func (m *Model) Inline() (Inlined, error) {
 	if in.calls == 0 {
 		return Inlined{}, nil
 	}
+	before := m.Size()
 	m.Proto.Graph.Node = nodes
 	m.Proto.Functions = in.needed(nodes)
-	return Inlined{Calls: in.calls, Functions: len(in.opened)}, m.Remarshal()
+	err = m.Remarshal()
+	return Inlined{Calls: in.calls, Functions: len(in.opened), Grown: m.Size() - before}, err
 }
 
 // The nodes that calls expand to may have inlineRoom bytes and inlineFactor times those of the file.

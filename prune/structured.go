@@ -300,7 +300,7 @@ func (s *Structured) counted(scores [][]float64) (Goal, error) {
 		}
 		return float64(r.Params())
 	}
-	before := count(s.Units.costs.NewRemoval()) - s.Units.copied(of)
+	before := count(s.Units.costs.NewRemoval()) - s.Units.added(of)
 	return Goal{Of: of, Ratio: 1 - count(s.Units.removal)/max(1, before), BestEffort: true}, nil
 }
 

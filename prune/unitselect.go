@@ -67,13 +67,13 @@ func (u *Units) newChooser(goal Goal) (*chooser, error) {
 	u.clear()
 	var err error
 	c.before, err = c.measure()
-	c.before -= u.copied(goal.Of)
+	c.before -= u.added(goal.Of)
 	return c, err
 }
 
-// copied is how much more of a quantity there is than in the file, since vectors were untied.
-func (u *Units) copied(of Quantity) float64 {
-	elements, bytes := u.costs.Copied()
+// added is how much more of a quantity there is than in the file, since vectors were untied and functions opened.
+func (u *Units) added(of Quantity) float64 {
+	elements, bytes := u.costs.Added()
 	switch of {
 	case OfParams:
 		return float64(elements)
