@@ -142,6 +142,9 @@ func newCompiler(g *graph.Graph, state *State, opt Options) (*compiler, error) {
 	return c, nil
 }
 
+// mostShown is how many nodes that cannot be run are named.
+const mostShown = 20
+
 // runnable reports every node that has no operator or contradicts its inputs,
 // as far as outputs depend on it.
 func (c *compiler) runnable() error {
@@ -167,6 +170,9 @@ func (c *compiler) runnable() error {
 				errs = append(errs, fmt.Errorf("%s: %s: %s", c.g.Name, n, need))
 			}
 		}
+	}
+	if more := len(errs) - mostShown; more > 0 {
+		errs = append(errs[:mostShown], fmt.Errorf("%s: and %d more nodes", c.g.Name, more))
 	}
 	if len(errs) > 0 {
 		return errors.Join(append(errs, errors.New("hint: onnxprune ops lists the operators that can be run; pruning without --data runs nothing"))...)

@@ -3,66 +3,31 @@ package export
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/onnxio"
 )
 
 // runnable reads the masked model and sets what is to be compared: its outputs, and,
-// where nodes cannot be run (custom operators, control flow that depends on data), what
-// these read. Such nodes freeze all that they touch, and so does every node that reads
-// of what they give: behind them both models are the same file, and compute the same
-// from the same values. until names the first of them.
+// where nodes cannot be run, what these read. Such nodes freeze all that they touch, and so
+// does every node that reads of what they give: behind them both models are the same file,
+// and compute the same from the same values. until names the first of them.
 func (v *prover) runnable() (g *graph.Graph, until []string, err error) {
 	file, err := graph.New(v.masked, v.masked.Name())
 	if err != nil {
 		return nil, nil, err
 	}
-	b := graph.Binding{Batch: v.groups.Batch, Dims: v.groups.Dims}
-	if g, err = file.TakeBranches(b); err != nil {
-		return nil, nil, err
-	}
-	s, err := g.Infer(b)
-	if err != nil {
+	if g, until, err = file.Frontier(graph.Binding{Batch: v.groups.Batch, Dims: v.groups.Dims}); err != nil {
 		return nil, nil, err
 	}
 	v.outputs = nil
-	add := func(x *graph.Value) {
-		if x != nil && s.Of[x.Index] != nil && !slices.Contains(v.outputs, x.Name) {
-			v.outputs = append(v.outputs, x.Name)
-		}
-	}
 	for _, x := range g.Outputs {
-		add(x)
-	}
-	for _, n := range g.Nodes {
-		if s.Ops[n.Index] != nil || n.Def != nil && n.Def.Name == "Constant" && n.Domain == "" {
-			continue
-		}
-		first := true
-		for _, x := range n.In {
-			first = first && (x == nil || s.Of[x.Index] != nil)
-			if x != nil && (x.Producer != nil || slices.Contains(g.Inputs, x)) {
-				add(x)
-			}
-		}
-		if first {
-			until = append(until, n.String())
-		}
-	}
-	if until != nil {
-		// What subgraphs read beside the inputs of their node.
-		for _, x := range file.Values {
-			if x.Producer != nil && slices.ContainsFunc(x.Uses, func(u graph.Use) bool { return u.Input < 0 }) {
-				add(g.Value(x.Name))
-			}
-		}
+		v.outputs = append(v.outputs, x.Name)
 	}
 	if len(v.outputs) == 0 {
 		return nil, nil, errors.New("no value of it can be computed")
 	}
-	return g, until, v.end(g)
+	return g, until, nil
 }
 
 // read reads a model up to the values that are compared.

@@ -13,8 +13,11 @@ import (
 const probe = 1009
 
 // FixedBatch returns the batch size that the file declares for its inputs, or 0
-// if it leaves it open.
+// if it leaves it open. It is 1 where an input has no axis for it.
 func (g *Graph) FixedBatch() int {
+	if g.unbatched() != nil {
+		return 1
+	}
 	for _, v := range g.Inputs {
 		if v.Ranked && len(v.Dims) > 0 && v.Dims[0].Size > 0 {
 			return v.Dims[0].Size
@@ -23,12 +26,25 @@ func (g *Graph) FixedBatch() int {
 	return 0
 }
 
+// BatchSize is n, or the file's own batch size where it cannot be run at another.
+func (g *Graph) BatchSize(dims map[string]int, n int) int {
+	if own := g.FixedBatch(); own > 0 && own != n {
+		if _, err := g.FreeBatch(dims); err != nil {
+			return own
+		}
+	}
+	return n
+}
+
 // FreeBatch returns a graph that computes the same as g at the file's own batch
 // size and runs at any other: Reshape targets and Resize sizes that carry the batch
 // size as a number follow it, and constants that stand beside batch values in a Concat
 // are repeated. g is not changed; a graph that needs nothing is returned as it
 // is. The error lists the nodes that stay bound to the file's batch.
 func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
+	if v := g.unbatched(); v != nil {
+		return nil, fmt.Errorf("%s: input %q is one sample without an axis for the batch: the file runs at batch 1 only", g.Name, v.Name)
+	}
 	own := g.FixedBatch()
 	base := max(own, 1)
 	ref, err := g.Infer(Binding{Batch: base, Dims: dims})

@@ -55,6 +55,16 @@ type Value struct {
 	Type op.Type
 	// Ranked is false where the file declares no shape.
 	Ranked bool
+	// Unbatched marks an input that is one sample, without an axis for the batch.
+	Unbatched bool
+}
+
+// Row is what one sample has of the declared shape of an input: all of it but the batch axis.
+func (v *Value) Row() []Dim {
+	if v.Unbatched {
+		return v.Dims
+	}
+	return v.Dims[1:]
 }
 
 // Use is an input of a node.
@@ -196,6 +206,7 @@ func read(m *onnxio.Model, name string, dense func(*onnxio.Model, *onnxio.Tensor
 		return nil, err
 	}
 	g.promoteConstants()
+	g.findUnbatched()
 	return g, g.recogniseMasks()
 }
 

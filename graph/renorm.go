@@ -140,7 +140,11 @@ func (g *Graph) AddNorms(convs []Normed, values map[string][]float32) (*Graph, e
 			}
 		}
 	}
-	return New(m, g.Name)
+	normed, err := New(m, g.Name)
+	if err != nil {
+		return nil, err
+	}
+	return normed.SameOutputs(g)
 }
 
 // Match returns an error unless the units of gs are those of o, one by one and in the same
@@ -174,11 +178,4 @@ func (gs *Groups) Match(o *Groups) error {
 		}
 	}
 	return nil
-}
-
-// WithOutputs is g with further values among its outputs.
-func (g *Graph) WithOutputs(vs ...*Value) *Graph {
-	c := *g
-	c.Outputs = append(slices.Clip(g.Outputs), vs...)
-	return &c
 }

@@ -16,12 +16,7 @@ import (
 // EvalBatch returns the batch size for an evaluation of n samples: that of the file
 // where the model is bound to it, else up to 200.
 func EvalBatch(g *graph.Graph, dims map[string]int, n int) int {
-	if own := g.FixedBatch(); own > 0 {
-		if _, err := g.FreeBatch(dims); err != nil {
-			return own
-		}
-	}
-	return min(200, n)
+	return g.BatchSize(dims, min(200, n))
 }
 
 // Score is the quality of a model on a dataset. Top1 and Top5 are fractions in

@@ -77,7 +77,11 @@ func cut(g *graph.Graph, plan *graph.Plan, values map[string][]float32) (*graph.
 	if err := plan.Apply(m); err != nil {
 		return nil, err
 	}
-	return graph.New(m, g.Name)
+	small, err := graph.New(m, g.Name)
+	if err != nil {
+		return nil, err
+	}
+	return small.SameOutputs(g)
 }
 
 // fileMasks holds the masks that the file applies, which stay.

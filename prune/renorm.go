@@ -116,17 +116,21 @@ func norm(v []float32) float64 {
 
 // measure is the mean and the variance of every channel that the Convs compute, over batches of that size.
 func (r *Renorm) measure(g *graph.Graph, d *data.Dataset, pool *kernel.Pool, c Config, size, batches int, tick func()) (means, variances [][]float64, err error) {
-	var values []*graph.Value
+	var values []string
 	for _, conv := range r.Convs {
-		values = append(values, conv.Node.Out[0])
+		values = append(values, conv.Node.Out[0].Name)
 		means = append(means, make([]float64, len(conv.Bias.Init.F)))
 		variances = append(variances, make([]float64, len(conv.Bias.Init.F)))
 	}
-	plan, err := engine.Compile(g.WithOutputs(values...), engine.NewState(g), engine.Options{Batch: size, Dims: c.Dims, Pool: pool})
+	heads, err := g.Heads(values)
 	if err != nil {
 		return nil, nil, err
 	}
-	results := plan.Outputs[len(g.Outputs):]
+	plan, err := engine.Compile(heads, engine.NewState(g), engine.Options{Batch: size, Dims: c.Dims, Pool: pool})
+	if err != nil {
+		return nil, nil, err
+	}
+	results := plan.Outputs
 	stream, err := d.Batches(data.BatchOptions{Size: size, Shuffle: true, DropLast: true, Augment: c.Augment, Seed: 2 * c.Seed})
 	if err != nil {
 		return nil, nil, err

@@ -16,7 +16,7 @@ import (
 
 type benchCmd struct {
 	Model string `arg:"" optional:"" help:"ONNX file."`
-	Batch int    `help:"Samples of a step." default:"32"`
+	Batch *int   `help:"Samples of a step (default: 32, or the one batch size that the file can be run at)." placeholder:"N"`
 	Train bool   `help:"Measure a training step (forward, loss, backward, SGD with momentum) instead of forward."`
 	Runs  int    `help:"Steps to take the median of." default:"11"`
 	memoryFlag
@@ -32,8 +32,8 @@ func (c *benchCmd) Validate() error {
 	switch {
 	case c.Model == "" && !c.Kernels:
 		return errors.New("no model\nhint: onnxprune bench MODEL measures a model, onnxprune bench --kernels the processor")
-	case c.Batch < 1:
-		return fmt.Errorf("--batch is %d, wants at least 1", c.Batch)
+	case c.Batch != nil && *c.Batch < 1:
+		return fmt.Errorf("--batch is %d, wants at least 1", *c.Batch)
 	case c.Runs < 1:
 		return fmt.Errorf("--runs is %d, wants at least 1", c.Runs)
 	}
@@ -55,7 +55,7 @@ func (c *benchCmd) estimate(g *graph.Graph, state *engine.State, opts engine.Opt
 		has -= 4 * int64(len(v.Init.F))
 	}
 	has -= int64(len(g.File.Bytes()))
-	return c.allow(g.Name, has, need, c.Batch)
+	return c.allow(g.Name, has, need, opts.Batch)
 }
 
 // measurement is the JSON of bench.
@@ -97,7 +97,7 @@ func (c *benchCmd) Run(con *console) error {
 	}
 	pool := c.pool()
 	defer pool.Close()
-	opts := engine.Options{Batch: c.Batch, Dims: maps.Clone(c.Dim), Pool: pool, Lower: c.lowering(), Constant: !c.Train}
+	opts := engine.Options{Batch: batchSize(c.Batch, g, c.Dim, 32), Dims: maps.Clone(c.Dim), Pool: pool, Lower: c.lowering(), Constant: !c.Train}
 	if c.Train {
 		opts.Loss = engine.MeanSquaredError{}
 		if shape, ok := logits(g, c.Dim); ok && len(shape) == 1 {
@@ -154,7 +154,7 @@ func (c *benchCmd) Run(con *console) error {
 		}
 	}
 	_, peakBytes, _ := engine.UsedMemory()
-	m := measurement{EstimateBytes: estimate, PeakBytes: peakBytes, Batch: c.Batch, Runs: c.Runs, Threads: pool.Threads(), Kernel: kernel.Active(), MACs: plan.MACs(), ArenaBytes: plan.ArenaBytes()}
+	m := measurement{EstimateBytes: estimate, PeakBytes: peakBytes, Batch: opts.Batch, Runs: c.Runs, Threads: pool.Threads(), Kernel: kernel.Active(), MACs: plan.MACs(), ArenaBytes: plan.ArenaBytes()}
 	if c.Engine != ownEngine {
 		m.Kernel = c.Engine
 	}
@@ -166,7 +166,7 @@ func (c *benchCmd) Run(con *console) error {
 	peak := kernel.PeakGFLOPS(pool)
 	gflops := float64(2*passes*plan.MACs()) / ms / 1e6
 	m.GFLOPS, m.PeakGFLOPS, m.PeakShare = report.Number(gflops), report.Number(peak), report.Number(gflops/peak)
-	m.PerSecond = report.Number(float64(c.Batch) / ms * 1e3)
+	m.PerSecond = report.Number(float64(opts.Batch) / ms * 1e3)
 	m.Calls = callTimes(calls)
 	if c.JSON {
 		return report.WriteJSON(con.out, m)
@@ -179,7 +179,7 @@ func (c *benchCmd) Run(con *console) error {
 		what = "training step"
 	}
 	t := report.NewTable("", ">batch", ">median ms", ">images/s", ">GFLOP/s", ">peak GFLOP/s", ">share", ">buffers MiB", ">threads", "kernel")
-	t.Row(what, fmt.Sprint(c.Batch), fmt.Sprintf("%.2f", ms), fmt.Sprintf("%.0f", float64(m.PerSecond)), fmt.Sprintf("%.1f", gflops),
+	t.Row(what, fmt.Sprint(opts.Batch), fmt.Sprintf("%.2f", ms), fmt.Sprintf("%.0f", float64(m.PerSecond)), fmt.Sprintf("%.1f", gflops),
 		fmt.Sprintf("%.1f", peak), report.Percent(gflops/peak), fmt.Sprintf("%.1f", float64(m.ArenaBytes)/(1<<20)), fmt.Sprint(m.Threads), m.Kernel)
 	return t.Write(con.out)
 }

@@ -58,7 +58,11 @@ func newCells(c *sweepCmd) (*cells, error) {
 	for k, v := range c.Dim {
 		dims[k] = v
 	}
-	s, err := first.sources(g, dims)
+	heads, err := first.heads(g)
+	if err != nil {
+		return nil, err
+	}
+	s, err := first.sources(g, heads, dims)
 	if err != nil {
 		return nil, err
 	}

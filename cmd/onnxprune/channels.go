@@ -107,7 +107,7 @@ func (c *pruneCmd) writeChannels(con *console, g *graph.Graph, groups *graph.Gro
 func (c *pruneCmd) rankChannels(con *console, g *graph.Graph, state *engine.State, units *prune.Units, goal prune.Goal, importance prune.Importance, s *sources, pool *kernel.Pool, r *report.Run) (*selection, error) {
 	evaluate := func() (*report.Score, error) { return nil, nil }
 	if s.val != nil {
-		plan, err := engine.Compile(g, state, engine.Options{Batch: prune.EvalBatch(g, s.dims, s.val.Len()), Dims: s.dims, Pool: pool})
+		plan, err := engine.Compile(s.heads, state, engine.Options{Batch: prune.EvalBatch(g, s.dims, s.val.Len()), Dims: s.dims, Pool: pool})
 		if err != nil {
 			return nil, err
 		}
@@ -141,7 +141,11 @@ func (c *pruneCmd) rankChannels(con *console, g *graph.Graph, state *engine.Stat
 // trainChannels runs bip on groups, or retraining after a one-shot choice. g is the model
 // as read, trained the one with normalisations put in.
 func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *engine.State, units *prune.Units, goal prune.Goal, importance prune.Importance, s *sources, pool *kernel.Pool, r *report.Run) (*selection, error) {
-	p := &prune.Structured{Graph: trained, State: state, Units: units, Goal: goal, Importance: importance, Train: s.train, Val: s.val, Pool: pool,
+	heads, err := trained.SameOutputs(s.heads)
+	if err != nil {
+		return nil, err
+	}
+	p := &prune.Structured{Graph: heads, State: state, Units: units, Goal: goal, Importance: importance, Train: s.train, Val: s.val, Pool: pool,
 		Config: c.config(s), Masked: c.maskedEpochs(), Frozen: c.method.Frozen, Rounds: c.method.Rounds}
 	r.Settings.MaskedEpochs = p.Masked
 	p.Cut = func(small *graph.Graph, epoch int) {
@@ -155,7 +159,6 @@ func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *e
 			r.Magnitude = &report.Stage{Size: report.NewSize(params, params, &macs), Score: score(e.Val)}
 		}
 	})
-	var err error
 	if p.Journal, err = c.journal(c.keep); err != nil {
 		return nil, err
 	}
@@ -169,7 +172,7 @@ func (c *pruneCmd) trainChannels(con *console, g, trained *graph.Graph, state *e
 	trace := c.follow(t.Journal, units.Masks, c.epochs())
 	defer c.patient()()
 	if s.loss.live || s.valLoss.live {
-		if err := c.teach(t, g, s); err != nil {
+		if err := c.teach(t, s); err != nil {
 			return nil, err
 		}
 	}

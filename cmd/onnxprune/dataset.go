@@ -23,7 +23,7 @@ func specs(g *graph.Graph, dims map[string]int) ([]data.InputSpec, error) {
 			continue
 		}
 		s := data.InputSpec{Name: in.Name, Integer: !in.Type.IsFloat()}
-		for _, d := range in.Dims[1:] {
+		for _, d := range in.Row() {
 			size := d.Size
 			if given, ok := dims[d.Symbol]; ok && size < 0 {
 				size = given
@@ -79,7 +79,7 @@ func openData(g *graph.Graph, dir string, dims map[string]int, use labelUse) (*d
 func bind(g *graph.Graph, d *data.Dataset, dir string, dims map[string]int) error {
 	for i, in := range g.Inputs {
 		for k, size := range d.InputShape(i) {
-			dim := in.Dims[k+1]
+			dim := in.Row()[k]
 			if dim.Size >= 0 {
 				continue
 			}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/onnxprune/onnxprune/op"
 	"github.com/onnxprune/onnxprune/report"
@@ -29,6 +31,9 @@ type verification struct {
 	Tolerance float64       `json:"tolerance"`
 	Equal     bool          `json:"within_tolerance"`
 	Outputs   []*difference `json:"outputs"`
+	// Until names the first nodes that cannot be run; Outputs are then what goes into such
+	// nodes, and what is behind them was not compared.
+	Until []string `json:"until,omitempty"`
 	// First is the first node whose result differs, where the models have results of
 	// the same name and shape.
 	First string `json:"first_difference,omitempty"`
@@ -104,9 +109,19 @@ func (v *verification) finish() {
 	v.Equal = float64(v.MaxAbs) <= v.Tolerance
 }
 
+// partialRows is how many of the values before nodes that cannot be run are shown, the
+// furthest apart first.
+const partialRows = 10
+
 func (v *verification) print(con *console) error {
 	t := report.NewTable("output", ">max abs", ">max rel", ">top-1 agreement")
-	for _, o := range v.Outputs {
+	shown := v.Outputs
+	if len(v.Until) > 0 && len(shown) > partialRows {
+		shown = slices.Clone(shown)
+		slices.SortStableFunc(shown, func(a, b *difference) int { return cmp.Compare(b.top, a.top) })
+		shown = shown[:partialRows]
+	}
+	for _, o := range shown {
 		agree := "-"
 		if o.Agree != nil {
 			agree = report.Percent(*o.Agree)
@@ -115,6 +130,12 @@ func (v *verification) print(con *console) error {
 	}
 	if err := t.Write(con.out); err != nil {
 		return err
+	}
+	if n := len(v.Outputs) - len(shown); n > 0 {
+		fmt.Fprintf(con.out, "and %s, no further apart\n", plural(n, "more value"))
+	}
+	if len(v.Until) > 0 {
+		fmt.Fprintf(con.out, "partial: what goes into %s was compared, what comes out was not\n", list(v.Until))
 	}
 	_, err := fmt.Fprintf(con.out, "%s compared, tolerance %g\n", plural(v.Samples, "sample"), v.Tolerance)
 	return err

@@ -44,7 +44,7 @@ func (c *pruneCmd) generate(g *graph.Graph, s *sources, dims map[string]int) err
 			return err
 		}
 		for _, in := range g.Inputs {
-			for _, d := range in.Dims[1:] {
+			for _, d := range in.Row() {
 				if n, ok := groups.Dims[d.Symbol]; ok && d.Size < 0 {
 					dims[d.Symbol] = n
 				}

@@ -78,7 +78,7 @@ func TestSweepHasNoPull(t *testing.T) {
 		anchor *float64
 		want   float64
 	}{{nil, 0}, {&given, 0.25}} {
-		s := &sweepCmd{Data: "train", training: training{Epochs: 1, Batch: 64, Gamma: 1, GivenAnchor: c.anchor}, lossFlags: lossFlags{Loss: "auto", Temperature: 4}, renormFlag: renormFlag{Rebn: "auto"}}
+		s := &sweepCmd{Data: "train", training: training{Epochs: 1, Gamma: 1, GivenAnchor: c.anchor}, lossFlags: lossFlags{Loss: "auto", Temperature: 4}, renormFlag: renormFlag{Rebn: "auto"}}
 		p, err := s.recipe(sweep.Cell{Method: "bip", Structure: "weight", Ratio: 0.8, Seed: 1, Rewind: sweep.NoRewind}, 0)
 		if err != nil {
 			t.Fatal(err)

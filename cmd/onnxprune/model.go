@@ -227,6 +227,14 @@ func compile(g *graph.Graph, batch int, dims map[string]int, pool *kernel.Pool) 
 	return engine.Compile(g, engine.NewState(g), engine.Options{Batch: batch, Dims: dims, Pool: pool, Constant: true})
 }
 
+// batchSize is the given number of samples of a step, by default n, or what the file is bound to.
+func batchSize(given *int, g *graph.Graph, dims map[string]int, n int) int {
+	if given != nil {
+		return *given
+	}
+	return g.BatchSize(dims, n)
+}
+
 // feed copies rows of inputs into a plan; rows that are missing repeat the first.
 func feed(p *engine.Plan, inputs [][]float32, rows int) {
 	for k, in := range p.Inputs {

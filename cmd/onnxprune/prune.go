@@ -199,10 +199,15 @@ func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) 
 	if dims == nil {
 		dims = map[string]int{}
 	}
-	s, err := c.sources(g, dims)
+	heads, err := c.heads(g)
 	if err != nil {
 		return none, err
 	}
+	s, err := c.sources(g, heads, dims)
+	if err != nil {
+		return none, err
+	}
+	g = c.within(g, heads)
 	defer s.Close()
 	pool := c.pool()
 	defer pool.Close()
@@ -322,7 +327,11 @@ func (c *pruneCmd) prune(con *console, g *graph.Graph, s *sources, pool *kernel.
 	var result export.Result
 	switch {
 	case s.train != nil:
-		t := &prune.Trainer{Graph: trained, State: state, Masks: masks, Train: s.train, Val: s.val, Pool: pool}
+		heads, err := trained.SameOutputs(s.heads)
+		if err != nil {
+			return export.Result{}, err
+		}
+		t := &prune.Trainer{Graph: heads, State: state, Masks: masks, Train: s.train, Val: s.val, Pool: pool}
 		if err := c.train(con, t, g, s, r); err != nil {
 			return export.Result{}, err
 		}
@@ -383,7 +392,7 @@ func excludes(g *graph.Graph, p pattern) bool {
 func (c *pruneCmd) untrained(con *console, g *graph.Graph, state *engine.State, masks *prune.Masks, s *sources, pool *kernel.Pool, r *report.Run) error {
 	evaluate := func() (*report.Score, error) { return nil, nil }
 	if s.val != nil {
-		plan, err := engine.Compile(g, state, engine.Options{Batch: prune.EvalBatch(g, s.dims, s.val.Len()), Dims: s.dims, Pool: pool})
+		plan, err := engine.Compile(s.heads, state, engine.Options{Batch: prune.EvalBatch(g, s.dims, s.val.Len()), Dims: s.dims, Pool: pool})
 		if err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ func shapesOf(g *graph.Graph, dims map[string]int) *symbolic {
 	s := &symbolic{assumed: map[string]int{}}
 	batch := map[string]bool{}
 	for _, in := range g.Inputs {
-		if len(in.Dims) > 0 && in.Dims[0].Size < 0 {
+		if len(in.Dims) > 0 && in.Dims[0].Size < 0 && !in.Unbatched {
 			batch[in.Dims[0].Symbol] = true
 		}
 	}

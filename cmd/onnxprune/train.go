@@ -17,7 +17,7 @@ import (
 // training are the flags of the training loop.
 type training struct {
 	Epochs      int      `help:"Passes over the training data." default:"5"`
-	Batch       int      `help:"Samples of a step." default:"64"`
+	GivenBatch  *int     `name:"batch" help:"Samples of a step (default: 64, or the one batch size that the file can be run at)." placeholder:"N"`
 	GivenLR     *float64 `name:"lr" help:"First learning rate of the weights; cosine to 0 (default: 0.05, for filter and channel 0.02)." placeholder:"RATE"`
 	GivenMaskLR *float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0 (default: 0.03, for filter and channel 0.02)." placeholder:"RATE"`
 	Ramp        float64  `help:"Part of the run in which bip comes to --ratio, from a half on; 0: at once. Weights and blocks." default:"0.4"`
@@ -39,6 +39,9 @@ type training struct {
 	Clip   float64 `kong:"-"`
 	Anchor float64 `kong:"-"`
 }
+
+// trainBatch is the number of samples of a step.
+const trainBatch = 64
 
 // First learning rates. Scores of channels sum the gradients of many weights, and wander
 // at the rate of single ones.
@@ -100,7 +103,9 @@ func (t *training) check(s prune.Structure) error {
 	}
 	finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 	want(t.Epochs >= 1, "--epochs", t.Epochs, "at least 1")
-	want(t.Batch >= 1, "--batch", t.Batch, "at least 1")
+	if t.GivenBatch != nil {
+		want(*t.GivenBatch >= 1, "--batch", *t.GivenBatch, "at least 1")
+	}
 	want(finite(t.LR) && t.LR > 0, "--lr", t.LR, "more than 0")
 	want(finite(t.MaskLR) && t.MaskLR >= 0, "--mask-lr", t.MaskLR, "0 or more")
 	want(t.Ramp >= 0 && t.Ramp <= 1, "--ramp", t.Ramp, "0 to 1")
@@ -126,6 +131,10 @@ type sources struct {
 	others  []int
 	augment data.Augment
 	dims    map[string]int
+	// heads is the model as read, with the outputs to learn from.
+	heads *graph.Graph
+	// batch is the number of samples of a step.
+	batch int
 	// held is the number of samples of --data in val.
 	held int
 }
@@ -139,9 +148,12 @@ func (s *sources) Close() {
 	}
 }
 
-// sources opens what --data and --val name and checks it against the model.
-func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err error) {
-	s = &sources{dims: dims}
+// sources opens what --data and --val name and checks it against heads: the model, with the
+// outputs to learn from.
+func (c *pruneCmd) sources(g, heads *graph.Graph, dims map[string]int) (s *sources, err error) {
+	s = &sources{dims: dims, heads: heads}
+	ofTrain, ofVal := c.labels(g.Outputs[0] != heads.Outputs[0])
+	g = heads
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -153,7 +165,7 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 		}
 	}
 	if c.Data != "" {
-		if s.train, err = openData(g, c.Data, dims, c.labels()); err != nil {
+		if s.train, err = openData(g, c.Data, dims, ofTrain); err != nil {
 			return s, err
 		}
 		if !c.Distill.set {
@@ -173,11 +185,7 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 		return s, err
 	}
 	if c.Val != "" {
-		use := labelsWanted
-		if c.Distill.set {
-			use = labelsOptional
-		}
-		if s.val, err = openData(g, c.Val, dims, use); err != nil {
+		if s.val, err = openData(g, c.Val, dims, ofVal); err != nil {
 			return s, err
 		}
 	}
@@ -194,6 +202,7 @@ func (c *pruneCmd) sources(g *graph.Graph, dims map[string]int) (s *sources, err
 			return s, err
 		}
 	}
+	s.batch = batchSize(c.GivenBatch, g, dims, trainBatch)
 	if s.val == nil || s.valLoss.live {
 		return s, nil
 	}
@@ -224,7 +233,7 @@ func (c *pruneCmd) config(s *sources) prune.Config {
 		c.Anchor = pull(c.ratio, s.train.Len(), c.LR, c.Momentum)
 	}
 	return prune.Config{
-		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain, Batch: c.Batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
+		Ratio: c.ratio, Structure: c.structure, Epochs: c.Epochs, Retrain: c.Retrain, Batch: s.batch, LR: c.LR, MaskLR: c.MaskLR, Gamma: c.Gamma,
 		BothBatches: c.BothBatches && c.Method == "bip", Ramp: c.Ramp, Clip: c.Clip, WeightDecay: c.WeightDecay, Anchor: c.Anchor, Momentum: c.Momentum, Seed: c.Seed, Augment: s.augment, Dims: s.dims,
 		Others: s.others, FreezeNorm: c.FreezeNorm, Lower: c.lowering(), Retries: c.retries(), Loss: s.loss.loss, EvalLoss: s.valLoss.loss,
 	}
@@ -249,6 +258,7 @@ func (c *pruneCmd) announce(con *console, t *prune.Trainer, s *sources, r *repor
 	case s.val != nil:
 		line += fmt.Sprintf(", measured on %s", plural(s.val.Len(), "sample"))
 	}
+	c.sayLost(con, s)
 	r.Settings.Flags = c.chosen(t, s, r)
 	fmt.Fprintf(con.err, "%s\nsettings: %s\n", line, r.Settings.Flags)
 	if err := c.keep.known(r); err != nil {
@@ -309,7 +319,7 @@ func (c *pruneCmd) train(con *console, t *prune.Trainer, g *graph.Graph, s *sour
 	trace := c.follow(t.Journal, t.Masks, c.epochs())
 	defer c.patient()()
 	if s.loss.live || s.valLoss.live {
-		if err := c.teach(t, g, s); err != nil {
+		if err := c.teach(t, s); err != nil {
 			return err
 		}
 	}

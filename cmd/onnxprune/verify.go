@@ -17,9 +17,10 @@ type verifyCmd struct {
 	A         string  `arg:"" help:"ONNX file."`
 	B         string  `arg:"" help:"ONNX file with the same inputs and outputs."`
 	Data      string  `help:"Dataset directory to take inputs from (default: random numbers)." placeholder:"DIR"`
-	Batch     int     `help:"Samples of a step; without --data, samples in all." default:"16"`
+	Batch     *int    `help:"Samples of a step; without --data, samples in all (default: 16, or the one batch size that the file can be run at)." placeholder:"N"`
 	Tolerance float64 `help:"Largest absolute difference that is accepted." default:"1e-4"`
 	Seed      uint64  `help:"Seed of random inputs." default:"1"`
+	Partial   bool    `help:"Where nodes cannot be run, compare what goes into them; what is behind them is not looked at."`
 	computing
 	JSON bool `help:"Print JSON."`
 }
@@ -27,8 +28,8 @@ type verifyCmd struct {
 // Validate is called by kong.
 func (c *verifyCmd) Validate() error {
 	switch {
-	case c.Batch < 1:
-		return fmt.Errorf("--batch is %d, wants at least 1", c.Batch)
+	case c.Batch != nil && *c.Batch < 1:
+		return fmt.Errorf("--batch is %d, wants at least 1", *c.Batch)
 	case !(c.Tolerance >= 0):
 		return fmt.Errorf("--tolerance is %g, wants 0 or more", c.Tolerance)
 	}
@@ -45,14 +46,19 @@ func (c *verifyCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
+	if err := errors.Join(declared(a, c.Dim), sameInputs(a, b)); err != nil {
+		return err
+	}
+	v := &verification{Tolerance: c.Tolerance}
+	if c.Partial {
+		if a, b, v.Until, err = frontiers(a, b, c.Dim); err != nil {
+			return err
+		}
+	}
 	order, err := match(a, b)
 	if err != nil {
 		return err
 	}
-	if err := declared(a, c.Dim); err != nil {
-		return err
-	}
-	v := &verification{Tolerance: c.Tolerance}
 	for _, out := range a.Outputs {
 		v.Outputs = append(v.Outputs, &difference{Output: out.Name})
 	}
@@ -74,14 +80,10 @@ func (c *verifyCmd) Run(con *console) error {
 	return err
 }
 
-// match checks that the models take the same inputs and returns, per output of a, the
-// index of b's output.
-func match(a, b *graph.Graph) ([]int, error) {
+// sameInputs checks that the models take the same inputs.
+func sameInputs(a, b *graph.Graph) error {
 	if len(a.Inputs) != len(b.Inputs) {
-		return nil, fmt.Errorf("%s has %d inputs, %s has %d", a.Name, len(a.Inputs), b.Name, len(b.Inputs))
-	}
-	if len(a.Outputs) != len(b.Outputs) {
-		return nil, fmt.Errorf("%s has %d outputs, %s has %d", a.Name, len(a.Outputs), b.Name, len(b.Outputs))
+		return fmt.Errorf("%s has %d inputs, %s has %d", a.Name, len(a.Inputs), b.Name, len(b.Inputs))
 	}
 	var errs []error
 	for i, x := range a.Inputs {
@@ -89,6 +91,38 @@ func match(a, b *graph.Graph) ([]int, error) {
 		if x.Type != y.Type || len(x.Dims) != len(y.Dims) {
 			errs = append(errs, fmt.Errorf("%s: input %q is %s of rank %d, input %q of %s is %s of rank %d", a.Name, x.Name, x.Type, len(x.Dims), y.Name, b.Name, y.Type, len(y.Dims)))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// frontiers are both models up to the nodes of a that cannot be run, which until names.
+func frontiers(a, b *graph.Graph, dims map[string]int) (fa, fb *graph.Graph, until []string, err error) {
+	own := graph.Binding{Batch: max(1, a.FixedBatch()), Dims: dims}
+	fa, until, err = a.Frontier(own)
+	if err != nil || until == nil {
+		return a, b, nil, err
+	}
+	if fb, err = b.TakeBranches(own); err != nil {
+		return nil, nil, nil, err
+	}
+	fa.Outputs = slices.DeleteFunc(fa.Outputs, func(v *graph.Value) bool { return v.Producer == nil })
+	if len(fa.Outputs) == 0 {
+		return nil, nil, nil, fmt.Errorf("%s: no value of it can be computed", a.Name)
+	}
+	var names []string
+	for _, v := range fa.Outputs {
+		names = append(names, v.Name)
+	}
+	if fb, err = fb.Heads(names); err != nil {
+		return nil, nil, nil, fmt.Errorf("%w\nhint: these go into nodes of %s that cannot be run", err, a.Name)
+	}
+	return fa, fb, until, nil
+}
+
+// match returns, per output of a, the index of b's output.
+func match(a, b *graph.Graph) ([]int, error) {
+	if len(a.Outputs) != len(b.Outputs) {
+		return nil, fmt.Errorf("%s has %d outputs, %s has %d", a.Name, len(a.Outputs), b.Name, len(b.Outputs))
 	}
 	var order []int
 	for i, x := range a.Outputs {
@@ -98,7 +132,7 @@ func match(a, b *graph.Graph) ([]int, error) {
 		}
 		order = append(order, k)
 	}
-	return order, errors.Join(errs...)
+	return order, nil
 }
 
 // compare runs both models on all batches.
@@ -107,7 +141,6 @@ func (c *verifyCmd) compare(a, b *graph.Graph, order []int, v *verification) err
 	if dims == nil {
 		dims = map[string]int{}
 	}
-	batch := c.Batch
 	var d *data.Dataset
 	if c.Data != "" {
 		var err error
@@ -118,12 +151,18 @@ func (c *verifyCmd) compare(a, b *graph.Graph, order []int, v *verification) err
 		if err := bind(b, d, c.Data, dims); err != nil {
 			return err
 		}
+	}
+	batch := batchSize(c.Batch, a, dims, 16)
+	if d != nil {
 		batch = min(batch, d.Len())
 	}
 	pool := c.pool()
 	defer pool.Close()
 	pa, err := compile(a, batch, dims, pool)
 	if err != nil {
+		if _, until, e := a.Frontier(graph.Binding{Batch: max(1, a.FixedBatch()), Dims: dims}); e == nil && until != nil && !c.Partial {
+			err = fmt.Errorf("%w\nhint: --partial compares what goes into nodes that cannot be run", err)
+		}
 		return err
 	}
 	pb, err := compile(b, batch, alias(a, b, dims), pool)
@@ -215,6 +254,9 @@ func randomBatch(p *engine.Plan, g *graph.Graph, classes int, seed uint64) (*dat
 		s := data.InputSpec{Name: g.Inputs[i].Name, Integer: !t.Type.IsFloat()}
 		if t.Rank() > 0 {
 			s.Shape = t.Shape[1:]
+			if g.Inputs[i].Unbatched {
+				s.Shape = t.Shape
+			}
 		}
 		inputs = append(inputs, s)
 	}

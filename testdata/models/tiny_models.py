@@ -327,6 +327,30 @@ class Fresh(nn.Module):
         return self.fc(self.b(self.a(x)).mean((2, 3)))
 
 
+class Detector(nn.Module):
+    """One image [3,16,16] without a batch axis, two heads on two levels, and the selection of boxes within the graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.48, 0.45, 0.4]).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.23, 0.22, 0.225]).view(3, 1, 1))
+        self.stem, self.down = nn.Sequential(*conv_bn(3, 12, 3, 2), nn.ReLU()), nn.Sequential(*conv_bn(12, 16, 3, 2), nn.ReLU())
+        self.scores = nn.ModuleList(nn.Conv2d(c, 2, 1) for c in (12, 16))
+        self.boxes = nn.ModuleList(nn.Conv2d(c, 4, 3, padding=1) for c in (12, 16))
+
+    def forward(self, x):
+        fine = self.stem(((x - self.mean) / self.std)[None])
+        levels = fine, self.down(fine)
+
+        def rows(heads):
+            return torch.cat([head(level).flatten(2).transpose(1, 2)[0] for head, level in zip(heads, levels)])
+
+        scores, boxes = rows(self.scores).sigmoid(), rows(self.boxes)
+        best, label = scores.max(1)
+        keep = best > 0.6
+        return boxes[keep], best[keep], label[keep]
+
+
 def mlp():
     return nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 5))
 
@@ -359,6 +383,8 @@ def main():
         torch.manual_seed(15)
         name = "tiny_fresh_bn" if keep else "tiny_fresh"
         export(Fresh().eval(), (torch.randn(2, 1, 16, 16),), path(name), ["input"], ["logits"], keep_bn=keep)
+    names = {"inputs": ("image",), "outputs": ("boxes", "scores", "labels")}
+    write(17, "tiny_detector", Detector, (3, 16, 16), dynamic=False, **names)
     write_if()
     write_functions()
 
