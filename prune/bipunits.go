@@ -14,7 +14,12 @@ import (
 //
 // over the slices of a unit (KindFilter), or over those that read the channel
 // (KindChannel), which is the mask on input channels of the paper. Scores start at an
-// importance relative to the mean of the group.
+// importance relative to the mean of the group. Over the first part of the trainer's epochs,
+// Config.Ramp, the goal's ratio rises to R as
+//
+//	R − R·(1 − x)³,  x from 0 to 1
+//
+// but where weights are frozen (hydra).
 type UnitBiP struct {
 	t       *Trainer
 	u       *Units
@@ -23,6 +28,8 @@ type UnitBiP struct {
 	momenta [][]float64
 	before  [][]bool
 	frozen  bool
+	// final is the goal that the ratio rises to.
+	final Goal
 	// Choice is what the last projection came to.
 	Choice Choice
 }
@@ -33,12 +40,29 @@ func NewUnitBiP(t *Trainer, u *Units, goal Goal, scores [][]float64) (*UnitBiP, 
 	if err != nil {
 		return nil, err
 	}
-	b := &UnitBiP{t: t, u: u, c: c, scores: scores}
+	b := &UnitBiP{t: t, u: u, c: c, scores: scores, final: goal}
 	for _, s := range scores {
 		b.momenta = append(b.momenta, make([]float64, len(s)))
 		b.before = append(b.before, make([]bool, len(s)))
 	}
 	return b, b.project()
+}
+
+// ratio is what the upper step with that number, from 0, comes to.
+func (b *UnitBiP) ratio(step int) float64 {
+	t, r := b.t, b.final.Ratio
+	length := t.Config.Ramp * float64(t.steps*t.Config.Epochs)
+	if x := float64(step+1) / length; length > 0 && x < 1 && !b.frozen {
+		return r - r*(1-x)*(1-x)*(1-x)
+	}
+	return r
+}
+
+// climb projects to the goal of the upper step with that number.
+func (b *UnitBiP) climb(step int) error {
+	b.c.goal.Ratio = b.ratio(step)
+	b.c.goal.BestEffort = b.final.BestEffort || b.c.goal.Ratio < b.final.Ratio
+	return b.project()
 }
 
 func (b *UnitBiP) project() error {
@@ -57,6 +81,9 @@ func (b *UnitBiP) Run() error {
 	if err := t.epochEnd(0, 0, 0); err != nil {
 		return err
 	}
+	if err := b.climb(-1); err != nil {
+		return err
+	}
 	for epoch := 1; epoch <= t.Config.Epochs; epoch++ {
 		for g, removed := range b.u.Removed() {
 			copy(b.before[g], removed)
@@ -68,6 +95,9 @@ func (b *UnitBiP) Run() error {
 		mean, err := t.epoch(epoch, steps...)
 		if err != nil {
 			return err
+		}
+		if t.rising = b.ratio(t.step - 1); t.rising == b.final.Ratio {
+			t.rising = 0
 		}
 		if err := t.epochEnd(epoch, mean, b.changed()); err != nil {
 			return err
@@ -88,7 +118,7 @@ func (b *UnitBiP) visit(s *slots) {
 		s.flags(named("before", name), b.before[g], func(i int, v bool) { b.before[g][i] = v })
 	}
 	if s.loading && s.err == nil {
-		s.fail(b.project())
+		s.fail(b.climb(b.t.step - 1))
 	}
 }
 
@@ -115,7 +145,7 @@ func (b *UnitBiP) upper(batch *data.Batch) (float64, error) {
 	if t.Config.BothBatches && !b.frozen {
 		t.descend()
 	}
-	return loss, b.project()
+	return loss, b.climb(t.step)
 }
 
 // slopes is dℓ/dm of every unit with the gradients of the last step.

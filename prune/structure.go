@@ -107,4 +107,4 @@ func (s Structure) Slack() int {
 }
 
 // Ramps reports whether bi-level pruning comes to its ratio step by step.
-func (s Structure) Ramps() bool { return s.Kind == KindWeight || s.Kind == KindBlock }
+func (s Structure) Ramps() bool { return s.Kind != KindNM }

@@ -42,7 +42,8 @@ type Config struct {
 	// pruning, in masked epochs and after a cut.
 	BothBatches bool
 	// Ramp is the fraction of a run in which bi-level pruning of weights and blocks comes to
-	// Ratio, in [0,1]; see [BiP].
+	// Ratio, and of the masked epochs in which that of channels does, in [0,1]; see [BiP] and
+	// [UnitBiP].
 	Ramp float64
 	// Clip bounds the gradient of a batch: where its norm is more than that share of the norm of
 	// all that is trained, it is scaled down to it. 0: no bound.

@@ -1,6 +1,7 @@
 package prune
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"regexp"
@@ -255,6 +256,61 @@ func TestUnitsStayMasked(t *testing.T) {
 	}
 }
 
+// TestRampOfUnits: the MACs that are gone rise along the cubic from none to the goal over the
+// first part of the masked epochs; epoch 0 is at the goal, and no epoch on the way is the best.
+func TestRampOfUnits(t *testing.T) {
+	c := config()
+	c.Epochs, c.Ramp = 5, 0.75
+	s, tr := structuredRun(t, residualNet(t), 2, 4, c, KindFilter)
+	b, err := NewUnitBiP(tr, s.Units, s.Goal, s.Units.Scores(s.Importance, &Scoring{Graph: s.Graph, Pool: s.Pool}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dense := s.Units.Groups.NewRemoval().MACs()
+	gone := func() float64 {
+		_, macs := s.Units.Groups.Cost(s.Units.Removed())
+		return 1 - float64(macs)/float64(dense)
+	}
+	at := func(what string, step int) {
+		want, x := 0.5, float64(step+1)/(3*float64(tr.steps))
+		if x < 1 {
+			want = 0.5 - 0.5*math.Pow(1-x, 3)
+		}
+		if got := b.ratio(step); math.Abs(got-want) > 1e-12 {
+			t.Errorf("%s: removes %g, wants %g", what, got, want)
+		}
+		if got := gone(); math.Abs(got-want) > b.Choice.Step {
+			t.Errorf("%s: %.4f of the MACs are gone, wants %.4f, a step is %.4f", what, got, want, b.Choice.Step)
+		}
+	}
+	if got := gone(); math.Abs(got-0.5) > b.Choice.Step {
+		t.Errorf("epoch 0 has %.4f of the MACs removed, wants half", got)
+	}
+	steps := 0
+	tr.Progress.Step = func(epoch, step, _ int, _ float64) {
+		at(fmt.Sprintf("epoch %d, step %d", epoch, step), steps)
+		steps++
+	}
+	if err := b.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if steps != 4*tr.steps {
+		t.Fatalf("%d steps, wants %d", steps, 4*tr.steps)
+	}
+	for _, e := range tr.History {
+		if rises := e.Epoch == 1 || e.Epoch == 2; rises != (e.Ratio > 0 && e.Ratio < 0.5) || !rises && e.Ratio != 0 {
+			t.Errorf("epoch %d has ratio %g", e.Epoch, e.Ratio)
+		}
+	}
+	if best, err := tr.Best(); err != nil || best == 1 || best == 2 {
+		t.Errorf("epoch %d is the best: %v", best, err)
+	}
+	tr.step, b.frozen = 0, true
+	if r := b.ratio(-1); r != 0.5 {
+		t.Errorf("with weights frozen %g goes at first", r)
+	}
+}
+
 // TestMaskedIsPruned: the masked network that BiP leaves, and the one that is cut out of
 // it, score the same; so does the whole one with zeros in place after the cut network was
 // trained.
@@ -295,7 +351,7 @@ func TestUnitBiPSameBitsAtAnyThreads(t *testing.T) {
 	var first map[string][]float32
 	for _, threads := range []int{1, 3} {
 		c := config()
-		c.Epochs = 2
+		c.Epochs, c.Ramp = 2, 1
 		s, tr := structuredRun(t, residualNet(t), threads, 1, c, KindFilter)
 		if err := s.Run(tr); err != nil {
 			t.Fatal(err)

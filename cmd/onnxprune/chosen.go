@@ -55,7 +55,7 @@ func (c *pruneCmd) chosen(t *prune.Trainer, s *sources, r *report.Run) string {
 	}
 	if bip {
 		add("gamma", c.Gamma)
-		if c.structure.Ramps() {
+		if c.ramps() {
 			add("ramp", c.Ramp)
 		}
 		say(c.BothBatches, "both-batches")

@@ -20,7 +20,7 @@ type training struct {
 	GivenBatch  *int     `name:"batch" help:"Samples of a step (default: 64, or the one batch size that the file can be run at)." placeholder:"N"`
 	GivenLR     *float64 `name:"lr" help:"First learning rate of the weights; cosine to 0 (default: 0.05, for filter and channel 0.02)." placeholder:"RATE"`
 	GivenMaskLR *float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0 (default: 0.03, for filter and channel 0.02)." placeholder:"RATE"`
-	Ramp        float64  `help:"Part of the run in which bip comes to --ratio, from a half on; 0: at once. Weights and blocks." default:"0.4"`
+	GivenRamp   *float64 `name:"ramp" help:"Part of the run in which bip comes to --ratio, from a half on (default: 0.4); for filter and channel part of the masked epochs, from nothing on (default: 1). 0: at once. Not for N:M." placeholder:"PART"`
 	BothBatches bool     `help:"Train the weights on both batches of bip's iterations." default:"true" negatable:""`
 	Gamma       float64  `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
 	GivenClip   *float64 `name:"clip" help:"Bound of the gradient of a batch, as a share of the norm of all that is trained; 0: none (default: 0, for the squared error of --distill 0.1)." placeholder:"SHARE"`
@@ -33,8 +33,9 @@ type training struct {
 
 	OnDivergence string `help:"What to do when the loss becomes NaN or explodes (${enum}): retry goes back to the beginning of the epoch with a quarter of the learning rates, three times." enum:"retry,stop" default:"retry"`
 
-	// LR, MaskLR, Clip and Anchor are the given ones, or the defaults of structure, loss and data.
+	// LR, MaskLR, Ramp, Clip and Anchor are the given ones, or the defaults of structure, loss and data.
 	LR     float64 `kong:"-"`
+	Ramp   float64 `kong:"-"`
 	MaskLR float64 `kong:"-"`
 	Clip   float64 `kong:"-"`
 	Anchor float64 `kong:"-"`
@@ -53,8 +54,10 @@ const (
 	errorClip     = 0.1
 	weightLR      = 0.05
 	weightMaskLR  = 0.03
+	weightRamp    = 0.4
 	channelLR     = 0.02
 	channelMaskLR = 0.02
+	channelRamp   = 1
 )
 
 // pull is the anchor of a run by default. As a prior of the weights it counts the less, the more samples there
@@ -77,9 +80,12 @@ func (t *training) retries() int {
 }
 
 func (t *training) check(s prune.Structure) error {
-	t.LR, t.MaskLR = weightLR, weightMaskLR
+	t.LR, t.MaskLR, t.Ramp = weightLR, weightMaskLR, weightRamp
 	if s.Grouped() {
-		t.LR, t.MaskLR = channelLR, channelMaskLR
+		t.LR, t.MaskLR, t.Ramp = channelLR, channelMaskLR, channelRamp
+	}
+	if t.GivenRamp != nil {
+		t.Ramp = *t.GivenRamp
 	}
 	if t.GivenMaskLR != nil {
 		t.MaskLR = *t.GivenMaskLR
@@ -433,6 +439,11 @@ func epochLine(e prune.Epoch, epochs int, first string) string {
 	return line
 }
 
+// ramps reports whether bip's ratio rises.
+func (c *pruneCmd) ramps() bool {
+	return c.structure.Ramps() && (!c.structure.Grouped() || c.maskedEpochs() > 0)
+}
+
 // settings enters the choices of a training run.
 func (c *pruneCmd) settings(t *prune.Trainer, s *sources, r *report.Run) {
 	set := &r.Settings
@@ -444,7 +455,7 @@ func (c *pruneCmd) settings(t *prune.Trainer, s *sources, r *report.Run) {
 	}
 	if c.Method == "bip" {
 		set.Gamma, set.BothBatches = c.Gamma, c.BothBatches
-		if c.structure.Ramps() {
+		if c.ramps() {
 			set.Ramp = c.Ramp
 		}
 	}
