@@ -105,7 +105,7 @@ func (c *pruneCmd) heads(g *graph.Graph) (h *graph.Graph, err error) {
 }
 
 // sayLost tells what is learned from where outputs cannot be run.
-func (c *pruneCmd) sayLost(con *console, s *sources) {
+func (c *pruneCmd) sayLost(con *console, t *prune.Trainer) {
 	if len(c.lost) == 0 {
 		return
 	}
@@ -113,7 +113,7 @@ func (c *pruneCmd) sayLost(con *console, s *sources) {
 	for _, v := range c.lost {
 		names = append(names, strconv.Quote(v.Name))
 	}
-	fmt.Fprintf(con.err, "outputs that cannot be run: %s; learned from %s before them (--distill-outputs names others)\n", strings.Join(names, ", "), plural(len(s.heads.Outputs), "value"))
+	fmt.Fprintf(con.err, "outputs that cannot be run: %s; learned from %s before them (--distill-outputs names others)\n", strings.Join(names, ", "), plural(1+len(t.Plan().Others()), "value"))
 }
 
 // within is g with those of the outputs to learn from that are not its own, so that their shapes stay.

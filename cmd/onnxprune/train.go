@@ -35,8 +35,8 @@ type training struct {
 
 	// LR, MaskLR, Ramp, Clip and Anchor are the given ones, or the defaults of structure, loss and data.
 	LR     float64 `kong:"-"`
-	Ramp   float64 `kong:"-"`
 	MaskLR float64 `kong:"-"`
+	Ramp   float64 `kong:"-"`
 	Clip   float64 `kong:"-"`
 	Anchor float64 `kong:"-"`
 }
@@ -208,7 +208,9 @@ func (c *pruneCmd) sources(g, heads *graph.Graph, dims map[string]int) (s *sourc
 			return s, err
 		}
 	}
-	s.batch = batchSize(c.GivenBatch, g, dims, trainBatch)
+	if s.train != nil {
+		s.batch = batchSize(c.GivenBatch, g, dims, trainBatch)
+	}
 	if s.val == nil || s.valLoss.live {
 		return s, nil
 	}
@@ -264,7 +266,7 @@ func (c *pruneCmd) announce(con *console, t *prune.Trainer, s *sources, r *repor
 	case s.val != nil:
 		line += fmt.Sprintf(", measured on %s", plural(s.val.Len(), "sample"))
 	}
-	c.sayLost(con, s)
+	c.sayLost(con, t)
 	r.Settings.Flags = c.chosen(t, s, r)
 	fmt.Fprintf(con.err, "%s\nsettings: %s\n", line, r.Settings.Flags)
 	if err := c.keep.known(r); err != nil {

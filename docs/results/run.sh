@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes docs/results from CIFAR-10 and ResNet-20: many hours, in as many sittings as it takes. Finished cells stay in
-# docs/results/*/cells, and are not run again by the program of the same commit, docs/results/program, on a processor with the
-# same instruction set.
+# docs/results/*/cells, and are not run again by the program of the same commit, which docs/results/program has for every grid,
+# on a processor with the same instruction set.
 #   docs/results/run.sh [MODEL] [DATA] [THREADS]
 # DATA has train and test.
 set -euo pipefail
@@ -10,17 +10,17 @@ model=${1:-../shared/models/resnet20_bn.onnx}
 data=${2:-../shared/data/cifar10}
 threads=${3:-$(getconf _NPROCESSORS_ONLN)}
 ratios=0.5,0.7,0.8:3,0.9:3,0.95:3,0.98
-commit=$(cat docs/results/program)
-source=.cache/results/$commit
-if [[ ! -x $source/onnxprune ]]; then
-	rm -rf "$source"
-	git clone --quiet --shared --no-checkout . "$source"
-	git -C "$source" checkout --quiet --detach "$commit"
-	(cd "$source" && CGO_ENABLED=0 go build -trimpath -o onnxprune ./cmd/onnxprune)
-fi
 grid() {
-	local out=docs/results/$1
+	local out=docs/results/$1 commit source
+	commit=$(awk -v grid="$1" '$1 == grid { print $2 }' docs/results/program)
+	source=.cache/results/$commit
 	shift
+	if [[ ! -x $source/onnxprune ]]; then
+		rm -rf "$source"
+		git clone --quiet --shared --no-checkout . "$source"
+		git -C "$source" checkout --quiet --detach "$commit"
+		(cd "$source" && CGO_ENABLED=0 go build -trimpath -o onnxprune ./cmd/onnxprune)
+	fi
 	[[ -f $out/program && $(cat "$out/program") == "$commit" ]] || rm -rf "$out/cells"
 	mkdir -p "$out"
 	echo "$commit" >"$out/program"
