@@ -92,6 +92,7 @@ func (c *benchCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
+	sayInlined(con, g)
 	if err := declared(g, c.Dim); err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ func (c *evalCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
+	sayInlined(con, g)
 	if err := declared(g, c.Dim); err != nil {
 		return err
 	}
