@@ -24,8 +24,10 @@ func (g *Graph) Ends(dims map[string]int) (ends, lost []*Value, err error) {
 		return nil, nil, err
 	}
 	r := newReach(t, s)
+	seen := map[*Value]bool{}
 	add := func(v *Value) {
-		if x := g.byName[v.Name]; r.learned[v] && x != nil && x.Producer != nil && !slices.Contains(ends, x) {
+		if x := g.byName[v.Name]; r.learned[v] && x != nil && x.Producer != nil && !seen[x] {
+			seen[x] = true
 			ends = append(ends, x)
 		}
 	}
@@ -71,7 +73,10 @@ func newReach(g *Graph, s *Shapes) *reach {
 			r.weighted[n] = true
 		}
 	}
-	depends := map[*Value]bool{}
+	depends, output := map[*Value]bool{}, map[*Value]bool{}
+	for _, v := range g.Outputs {
+		output[v] = true
+	}
 	for _, n := range g.Nodes {
 		from := r.weighted[n] || slices.ContainsFunc(n.In, func(v *Value) bool { return depends[v] })
 		for _, v := range n.Out {
@@ -94,7 +99,7 @@ func newReach(g *Graph, s *Shapes) *reach {
 				switch {
 				case !r.runs(u.Node):
 					r.read[v] = r.read[v] || r.behind[u.Node]
-				case r.weighted[u.Node] || slices.ContainsFunc(u.Node.Out, func(x *Value) bool { return x != nil && (r.covered[x] || r.read[x] && r.learned[x] || g.isOutput(x)) }):
+				case r.weighted[u.Node] || slices.ContainsFunc(u.Node.Out, func(x *Value) bool { return x != nil && (r.covered[x] || r.read[x] && r.learned[x] || output[x]) }):
 					r.covered[v] = true
 				}
 			}

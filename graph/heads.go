@@ -12,6 +12,7 @@ import (
 func (g *Graph) Heads(names []string) (*Graph, error) {
 	c := *g
 	c.Outputs = nil
+	named := map[*Value]bool{}
 	var errs []error
 	for _, name := range names {
 		v := g.byName[name]
@@ -25,9 +26,10 @@ func (g *Graph) Heads(names []string) (*Graph, error) {
 			errs = append(errs, fmt.Errorf("%s: no output, value or node %q", g.Name, name))
 		case v.Producer == nil && !g.isOutput(v):
 			errs = append(errs, fmt.Errorf("%s: %q is no result of a node", g.Name, name))
-		case slices.Contains(c.Outputs, v):
+		case named[v]:
 			errs = append(errs, fmt.Errorf("%s: %q is named twice", g.Name, name))
 		default:
+			named[v] = true
 			c.Outputs = append(c.Outputs, v)
 		}
 	}

@@ -20,29 +20,36 @@ func (g *Graph) findUnbatched() {
 // unbatched reports whether v, whose first axis has c elements, shows that this axis is the
 // channels.
 func unbatched(v *Value, c int) bool {
-	return slices.ContainsFunc(v.Uses, func(u Use) bool {
-		n := u.Node
-		if n.Domain != "" || u.Input < 0 || len(n.Out) == 0 || n.Out[0] == nil {
-			return false
-		}
-		switch n.Type {
-		case "Unsqueeze":
-			return u.Input == 0 && slices.Equal(n.axes(), []int{0})
-		case "Cast", "Identity":
-			return unbatched(n.Out[0], c)
-		case "Sub", "Div", "Mul", "Add":
-			if len(n.In) != 2 {
-				return false
+	for next := []*Value{v}; len(next) > 0; {
+		v, next = next[len(next)-1], next[:len(next)-1]
+		for _, u := range v.Uses {
+			n := u.Node
+			if n.Domain != "" || u.Input < 0 || len(n.Out) == 0 || n.Out[0] == nil {
+				continue
 			}
-			other := n.In[1-u.Input].constant()
-			if other == nil {
-				return false
+			switch n.Type {
+			case "Unsqueeze":
+				if u.Input == 0 && slices.Equal(n.axes(), []int{0}) {
+					return true
+				}
+			case "Cast", "Identity":
+				next = append(next, n.Out[0])
+			case "Sub", "Div", "Mul", "Add":
+				if len(n.In) != 2 {
+					continue
+				}
+				other := n.In[1-u.Input].constant()
+				if other == nil {
+					continue
+				}
+				if c > 1 && (slices.Equal(other.Shape, []int{c, 1, 1}) || slices.Equal(other.Shape, []int{1, c, 1, 1})) {
+					return true
+				}
+				next = append(next, n.Out[0])
 			}
-			channels := slices.Equal(other.Shape, []int{c, 1, 1}) || slices.Equal(other.Shape, []int{1, c, 1, 1})
-			return c > 1 && channels || unbatched(n.Out[0], c)
 		}
-		return false
-	})
+	}
+	return false
 }
 
 // axes are those of Unsqueeze, as an attribute or as a constant input; nil if not known.
