@@ -126,9 +126,9 @@ func npy(args []string) error {
 	return os.WriteFile(args[0], b.Bytes(), 0o666)
 }
 
-// mutate writes a changed model: mutate IN OUT WHAT, WHAT one of opset, ir, and
-// external:LOCATION:LENGTH, which moves the first initializer to that file without
-// writing it.
+// mutate writes a changed model: mutate IN OUT WHAT, WHAT one of opset, ir, open, which takes
+// the sizes of the first input behind the batch out, and external:LOCATION:LENGTH, which
+// moves the first initializer to that file without writing it.
 func mutate(args []string) error {
 	m, err := onnxio.Load(args[0])
 	if err != nil {
@@ -140,6 +140,10 @@ func mutate(args []string) error {
 		m.Proto.OpsetImport[0].Version = &large
 	case "ir":
 		m.Proto.IrVersion = &large
+	case "open":
+		for i, d := range m.Proto.Graph.Input[0].Type.GetTensorType().Shape.Dim[2:] {
+			d.Value = &onnxio.TensorShapeProto_Dimension_DimParam{DimParam: fmt.Sprint("size", i)}
+		}
 	case "external":
 		t := m.Proto.Graph.Initializer[0]
 		location := onnxio.TensorProto_EXTERNAL

@@ -50,19 +50,7 @@ func (c *verifyCmd) Run(con *console) error {
 		return err
 	}
 	v := &verification{Tolerance: c.Tolerance}
-	if c.Partial {
-		if a, b, v.Until, err = frontiers(a, b, c.Dim); err != nil {
-			return err
-		}
-	}
-	order, err := match(a, b)
-	if err != nil {
-		return err
-	}
-	for _, out := range a.Outputs {
-		v.Outputs = append(v.Outputs, &difference{Output: out.Name})
-	}
-	if err := c.compare(a, b, order, v); err != nil {
+	if err := c.compare(a, b, v); err != nil {
 		return err
 	}
 	v.finish()
@@ -102,7 +90,7 @@ func frontiers(a, b *graph.Graph, dims map[string]int) (fa, fb *graph.Graph, unt
 	if err != nil || until == nil {
 		return a, b, nil, err
 	}
-	if fb, err = b.TakeBranches(own); err != nil {
+	if fb, err = b.TakeBranches(graph.Binding{Batch: own.Batch, Dims: alias(a, b, dims)}); err != nil {
 		return nil, nil, nil, err
 	}
 	fa.Outputs = slices.DeleteFunc(fa.Outputs, func(v *graph.Value) bool { return v.Producer == nil })
@@ -135,8 +123,8 @@ func match(a, b *graph.Graph) ([]int, error) {
 	return order, nil
 }
 
-// compare runs both models on all batches.
-func (c *verifyCmd) compare(a, b *graph.Graph, order []int, v *verification) error {
+// compare runs both models on all batches and enters the differences into v.
+func (c *verifyCmd) compare(a, b *graph.Graph, v *verification) error {
 	dims := maps.Clone(c.Dim)
 	if dims == nil {
 		dims = map[string]int{}
@@ -151,6 +139,19 @@ func (c *verifyCmd) compare(a, b *graph.Graph, order []int, v *verification) err
 		if err := bind(b, d, c.Data, dims); err != nil {
 			return err
 		}
+	}
+	if c.Partial {
+		var err error
+		if a, b, v.Until, err = frontiers(a, b, dims); err != nil {
+			return err
+		}
+	}
+	order, err := match(a, b)
+	if err != nil {
+		return err
+	}
+	for _, out := range a.Outputs {
+		v.Outputs = append(v.Outputs, &difference{Output: out.Name})
 	}
 	batch := batchSize(c.Batch, a, dims, 16)
 	if d != nil {
