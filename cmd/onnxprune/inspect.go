@@ -24,12 +24,16 @@ func (c *inspectCmd) Validate() error { return checkDims(c.Dim) }
 // inspection is the JSON of inspect. Shapes are lists of sizes: a number, "N" for the
 // batch, "2N" for what scales with it, "?" for what is not known; null for no shape.
 type inspection struct {
-	Model     string         `json:"model"`
-	IRVersion int64          `json:"ir_version"`
-	Opsets    []opset        `json:"opsets"`
-	Inputs    []valueInfo    `json:"inputs"`
-	Outputs   []valueInfo    `json:"outputs"`
-	Assumed   map[string]int `json:"assumed_sizes,omitempty"`
+	Model     string      `json:"model"`
+	IRVersion int64       `json:"ir_version"`
+	Opsets    []opset     `json:"opsets"`
+	Inputs    []valueInfo `json:"inputs"`
+	Outputs   []valueInfo `json:"outputs"`
+	// FixedBatch is the batch size that the file declares, 0 if it leaves it open, and 1 where
+	// an input is one sample without an axis for the batch; Unbatched names such inputs.
+	FixedBatch int            `json:"fixed_batch"`
+	Unbatched  []string       `json:"unbatched_inputs,omitempty"`
+	Assumed    map[string]int `json:"assumed_sizes,omitempty"`
 	report.Size
 	Prunable report.Size `json:"prunable"`
 	// Subnormal counts prunable weights that are not zero and below 2⁻¹²⁶.
@@ -118,12 +122,15 @@ func (c *inspectCmd) Run(con *console) error {
 
 func inspect(g *graph.Graph, dims map[string]int) (*inspection, error) {
 	s := shapesOf(g, dims)
-	i := &inspection{Model: g.Name, IRVersion: g.File.Proto.GetIrVersion(), Assumed: s.assumed, Unknown: []unknownInfo{}}
+	i := &inspection{Model: g.Name, IRVersion: g.File.Proto.GetIrVersion(), FixedBatch: g.FixedBatch(), Assumed: s.assumed, Unknown: []unknownInfo{}}
 	for _, o := range g.File.Proto.OpsetImport {
 		i.Opsets = append(i.Opsets, opset{o.GetDomain(), int(o.GetVersion())})
 	}
 	for _, v := range g.Inputs {
 		i.Inputs = append(i.Inputs, s.info(v))
+		if v.Unbatched {
+			i.Unbatched = append(i.Unbatched, v.Name)
+		}
 	}
 	for _, v := range g.Outputs {
 		i.Outputs = append(i.Outputs, s.info(v))
@@ -316,6 +323,12 @@ func (i *inspection) remarks(con *console) error {
 		lines = append(lines, fmt.Sprintf("unknown operator %s: %s, %s", u.Operator, plural(u.Count, "node"), some(u.Nodes, 5)))
 	}
 	lines = append(lines, i.Problems...)
+	for _, name := range i.Unbatched {
+		lines = append(lines, fmt.Sprintf("input %s is taken for one sample without an axis for the batch, by what is computed from it", name))
+	}
+	if i.FixedBatch > 1 {
+		lines = append(lines, fmt.Sprintf("the file declares a batch of %d: multiply-adds are those of one sample in it", i.FixedBatch))
+	}
 	if s := (&symbolic{assumed: i.Assumed}).notes(); len(s) > 0 {
 		lines = append(lines, fmt.Sprintf("multiply-adds are those at %s, sizes that the file leaves open (--dim sets them)", strings.Join(s, ", ")))
 	}

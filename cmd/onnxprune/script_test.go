@@ -127,8 +127,8 @@ func npy(args []string) error {
 }
 
 // mutate writes a changed model: mutate IN OUT WHAT, WHAT one of opset, ir, open, which takes
-// the sizes of the first input behind the batch out, and external:LOCATION:LENGTH, which
-// moves the first initializer to that file without writing it.
+// the sizes of the first input behind the batch out, batch:N, which gives its first axis a size, and
+// external:LOCATION:LENGTH, which moves the first initializer to that file without writing it.
 func mutate(args []string) error {
 	m, err := onnxio.Load(args[0])
 	if err != nil {
@@ -144,6 +144,12 @@ func mutate(args []string) error {
 		for i, d := range m.Proto.Graph.Input[0].Type.GetTensorType().Shape.Dim[2:] {
 			d.Value = &onnxio.TensorShapeProto_Dimension_DimParam{DimParam: fmt.Sprint("size", i)}
 		}
+	case "batch":
+		n, err := strconv.ParseInt(what[1], 10, 64)
+		if err != nil {
+			return err
+		}
+		m.Proto.Graph.Input[0].Type.GetTensorType().Shape.Dim[0].Value = &onnxio.TensorShapeProto_Dimension_DimValue{DimValue: n}
 	case "external":
 		t := m.Proto.Graph.Initializer[0]
 		location := onnxio.TensorProto_EXTERNAL
