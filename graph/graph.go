@@ -214,6 +214,14 @@ func read(m *onnxio.Model, name string, dense func(*onnxio.Model, *onnxio.Tensor
 // and of BatchNormalization, as some exporters write all weights. Only the graph in memory changes; edits by name find the
 // tensor in its node.
 func (g *Graph) promoteConstants() {
+	weights := map[*Value]bool{}
+	for _, n := range g.Nodes {
+		for _, i := range weightInputs(n) {
+			if i < len(n.In) && n.In[i] != nil {
+				weights[n.In[i].origin()] = true
+			}
+		}
+	}
 	drop := map[*Node]bool{}
 	for _, n := range g.Nodes {
 		if !n.isConstant() || len(n.In) > 0 || len(n.Out) != 1 || n.Out[0] == nil {
@@ -223,19 +231,22 @@ func (g *Graph) promoteConstants() {
 		if t == nil || t.F == nil || t.Rank() == 0 || inSubgraph(v) || g.isOutput(v) {
 			continue
 		}
-		for _, u := range v.Uses {
-			if u.Node.Def == nil || !slices.Contains(u.Node.Def.Params, u.Input) {
-				continue
-			}
-			masked := u.Node.beside(u.Input)
-			if len(u.Node.Def.Weights)+len(u.Node.Def.State) > 0 || masked != nil && masked.Name == v.Name+MaskSuffix {
-				v.FromInit, v.Init, v.Type, v.Producer = true, t, t.Type, nil
-				drop[n] = true
-				break
-			}
+		if weights[v] || slices.ContainsFunc(v.Uses, func(u Use) bool { return u.ofLayer(v) }) {
+			v.FromInit, v.Init, v.Type, v.Producer = true, t, t.Type, nil
+			drop[n] = true
 		}
 	}
 	g.dropNodes(drop)
+}
+
+// ofLayer reports whether a use of v is that of a parameter of a node with weights or statistics, or a masked one.
+func (u Use) ofLayer(v *Value) bool {
+	d := u.Node.Def
+	if d == nil || !slices.Contains(d.Params, u.Input) {
+		return false
+	}
+	masked := u.Node.beside(u.Input)
+	return len(d.Weights)+len(d.State) > 0 || masked != nil && masked.Name == v.Name+MaskSuffix
 }
 
 // dropNodes takes nodes out of the graph.

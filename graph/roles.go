@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/onnxprune/onnxprune/op"
@@ -25,22 +26,9 @@ func weightInputs(n *Node) []int {
 	return n.Def.Weights
 }
 
-// Source follows a value back through Identity, and through Transpose where
-// moved is set, to the initializer it is; nil if it is none.
-func (v *Value) Source(moved bool) *Value {
-	for v != nil && !v.FromInit {
-		n := v.Producer
-		if n == nil || n.Domain != "" || len(n.In) != 1 || !(n.Type == "Identity" || moved && n.Type == "Transpose") {
-			return nil
-		}
-		v = n.In[0]
-	}
-	return v
-}
-
 // Weights returns the prunable weights, in the order of their first use: float
 // initializers of rank 2 and above that Conv, ConvTranspose, Gemm or MatMul
-// take as constant operand, directly or through Identity or Transpose.
+// take as constant operand, whole or in parts: see [Value.Stored].
 func (g *Graph) Weights() []Weight {
 	var ws []Weight
 	at := map[*Value]int{}
@@ -49,7 +37,7 @@ func (g *Graph) Weights() []Weight {
 			if i >= len(n.In) || n.In[i] == nil {
 				continue
 			}
-			v := n.In[i].Source(true)
+			v := n.In[i].Stored()
 			if v == nil || !v.Init.Type.IsFloat() || v.Init.Rank() < 2 {
 				continue
 			}
@@ -91,6 +79,9 @@ func (g *Graph) Roles() map[*Value]Role {
 				continue
 			}
 			v := n.In[i].Source(true)
+			if slices.Contains(n.Def.Weights, i) || arithmetic(n) && n.beside(i).summed() {
+				v = n.In[i].Stored()
+			}
 			if v == nil || !v.Init.Type.IsFloat() || roles[v] == Statistic {
 				continue
 			}
@@ -111,6 +102,11 @@ func (g *Graph) Roles() map[*Value]Role {
 }
 
 func arithmetic(n *Node) bool { return n.Domain == "" && (n.Type == "Add" || n.Type == "Mul") }
+
+// summed reports whether v is a result of a node with weights.
+func (v *Value) summed() bool {
+	return v != nil && v.Producer != nil && v.Producer.Def != nil && len(v.Producer.Def.Weights) > 0
+}
 
 // beside returns the other operand of a binary node.
 func (n *Node) beside(i int) *Value {

@@ -1,21 +1,27 @@
 package graph
 
+import "slices"
+
 // Axes returns which axes of the weight, as stored, hold its outputs and the inputs
 // that are summed over: axes 0 and 1 of a Conv's w [O,C/G,kH,kW], 1 and 0 of a
 // ConvTranspose's, N and K of a Gemm's or MatMul's. ok is false where the nodes that
-// share the weight read it along different axes.
+// share the weight read it along different axes, or it has other axes than they see.
 func (w Weight) Axes() (out, in int, ok bool) {
 	out, in = -1, -1
 	for _, n := range w.Nodes {
 		for _, i := range weightInputs(n) {
-			if i >= len(n.In) || n.In[i] == nil || n.In[i].Source(true) != w.Value {
+			if i >= len(n.In) || n.In[i] == nil || n.In[i].Stored() != w.Value {
 				continue
 			}
 			o, c, known := n.InputAxes(i, w.Value.Init.Rank())
 			if !known {
 				return 0, 0, false
 			}
-			o, c = stored(n.In[i], o), stored(n.In[i], c)
+			o, outStored := stored(n.In[i], o, false)
+			c, inStored := stored(n.In[i], c, true)
+			if !outStored || !inStored {
+				return 0, 0, false
+			}
 			if out >= 0 && (o != out || c != in) {
 				return 0, 0, false
 			}
@@ -55,25 +61,69 @@ func (n *Node) InputAxes(i, rank int) (out, in int, ok bool) {
 	return 0, 0, false
 }
 
-// stored follows an axis of v back through Transpose to the initializer.
-func stored(v *Value, axis int) int {
+// stored follows an axis of v back to the initializer that v has elements of; false where that has no such axis. Parts of it
+// are to be whole along the axis named whole, if that is not negative.
+func stored(v *Value, axis int, whole bool) (int, bool) {
 	for !v.FromInit {
 		n := v.Producer
-		if n.Type == "Transpose" {
-			if perm := n.Attrs["perm"].Ints; axis < len(perm) {
+		switch n.Type {
+		case "Identity", "Cast":
+		case "Transpose":
+			perm := n.Attrs["perm"].Ints
+			switch {
+			case len(perm) > 0 && axis < len(perm):
 				axis = int(perm[axis])
-			} else {
+			case len(perm) == 0:
 				axis = n.In[0].rankOfInit() - 1 - axis
+			default:
+				return 0, false
 			}
+		case "Slice", "Split":
+			axes, known := n.cutAxes()
+			if !known || whole && slices.Contains(axes, axis) {
+				return 0, false
+			}
+		default:
+			return 0, false
 		}
 		v = n.In[0]
 	}
-	return axis
+	return axis, true
 }
 
-// rankOfInit is the rank of the initializer behind v.
+// cutAxes are the axes along which a Slice or Split takes parts; false where they are not known.
+func (n *Node) cutAxes() ([]int, bool) {
+	if n.Type == "Split" {
+		return n.axesOf([]int64{n.Attrs["axis"].I})
+	}
+	if len(n.In) > 3 && n.In[3] != nil {
+		t := n.In[3].constant()
+		if t == nil {
+			return nil, false
+		}
+		return n.axesOf(t.I)
+	}
+	if a, ok := n.Attrs["axes"]; ok {
+		return n.axesOf(a.Ints)
+	}
+	return nil, false
+}
+
+// axesOf counts axes of the first input from 0.
+func (n *Node) axesOf(axes []int64) ([]int, bool) {
+	var all []int
+	for _, a := range axes {
+		if a < 0 {
+			a += int64(n.In[0].rankOfInit())
+		}
+		all = append(all, int(a))
+	}
+	return all, true
+}
+
+// rankOfInit is the rank of the initializer behind v, which has the same.
 func (v *Value) rankOfInit() int {
-	if s := v.Source(true); s != nil {
+	if s := v.Stored(); s != nil {
 		return s.Init.Rank()
 	}
 	return 0

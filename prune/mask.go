@@ -147,7 +147,7 @@ func (m *Masks) CheckAxes(name string, s Structure) error {
 	var errs []error
 	for _, l := range m.Layers {
 		if l.Out < 0 {
-			errs = append(errs, fmt.Errorf("%s: initializer %q: nodes read it along different axes (%s), --structure %s wants one", name, l.Name, some(l.Nodes), s))
+			errs = append(errs, fmt.Errorf("%s: initializer %q: nodes read it along different axes, or reshaped (%s), --structure %s wants one", name, l.Name, some(l.Nodes), s))
 		}
 	}
 	if len(errs) > 0 {

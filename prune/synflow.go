@@ -93,7 +93,7 @@ func linearise(g *graph.Graph, state *engine.State) {
 			if in == nil || !addend(n.Type, i) {
 				continue
 			}
-			if v := in.Source(true); v != nil && roles[v] != graph.Fixed && state.Tensor(v.Name) != nil {
+			if v := in.Stored(); v != nil && roles[v] != graph.Fixed && state.Tensor(v.Name) != nil {
 				clear(state.Tensor(v.Name).F)
 			}
 		}

@@ -156,13 +156,13 @@ func ones(n int) []float32 {
 	return v
 }
 
-// usersOf lists, per initializer, the titles of the nodes that read it, also through
-// Identity and Transpose.
+// usersOf lists, per initializer, the titles of the nodes that read it, also in parts: see
+// [graph.Value.Stored].
 func usersOf(g *graph.Graph) map[string][]string {
 	users := map[string][]string{}
 	for _, n := range g.Nodes {
 		for _, in := range n.In {
-			if v := in.Source(true); v != nil && !slices.Contains(users[v.Name], n.Title()) {
+			if v := in.Stored(); v != nil && !slices.Contains(users[v.Name], n.Title()) {
 				users[v.Name] = append(users[v.Name], n.Title())
 			}
 		}

@@ -25,7 +25,7 @@ func CheckPattern(g *graph.Graph, s Structure, names []string) (Pattern, error) 
 		}
 		_, in, ok := w.Axes()
 		if !ok {
-			return p, fmt.Errorf("%s: initializer %q: nodes read it along different axes", g.Name, w.Value.Name)
+			return p, fmt.Errorf("%s: initializer %q: nodes read it along different axes, or reshaped", g.Name, w.Value.Name)
 		}
 		p.Tensors++
 		t := w.Value.Init

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -62,6 +63,35 @@ func sayInside(con *console, g *graph.Graph) {
 	for _, n := range nodes {
 		fmt.Fprintf(con.err, "frozen: %s is control flow; what it reads inside stays as it is, %s parameters: %s\n", n, report.Count(params[n]), list(tensors[n]))
 	}
+}
+
+// sayComputed prints which weights no mask reaches, as they are computed in the graph.
+func sayComputed(con *console, g *graph.Graph) {
+	for _, line := range computedLines(g) {
+		fmt.Fprintln(con.err, line)
+	}
+}
+
+func computedLines(g *graph.Graph) []string {
+	var lines, made, whole []string
+	by := map[string]bool{}
+	for _, c := range g.Computed() {
+		if c.Quantised() {
+			whole = append(whole, c.Node.Title())
+		} else {
+			made = append(made, c.Node.Title())
+			by[c.By.Operator()] = true
+		}
+	}
+	if len(made) > 0 {
+		lines = append(lines, fmt.Sprintf("not prunable: the weights of %s are computed in the graph (%s): %s", plural(len(made), "node"),
+			strings.Join(slices.Sorted(maps.Keys(by)), ", "), list(made)))
+	}
+	if len(whole) > 0 {
+		lines = append(lines, fmt.Sprintf("not prunable: the weights of %s are quantised: %s", plural(len(whole), "node"), list(whole)),
+			"hint: prune the model in floating point, and quantise what comes out")
+	}
+	return lines
 }
 
 // list names the first three.

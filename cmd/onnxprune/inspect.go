@@ -42,6 +42,8 @@ type inspection struct {
 	Initializers []tensorInfo  `json:"initializers"`
 	Unknown      []unknownInfo `json:"unknown_operators"`
 	Problems     []string      `json:"problems,omitempty"`
+	// NotPrunable says which nodes have weights that no mask reaches, and why.
+	NotPrunable []string `json:"not_prunable,omitempty"`
 }
 
 type opset struct {
@@ -135,10 +137,14 @@ func inspect(g *graph.Graph, dims map[string]int) (*inspection, error) {
 	for _, v := range g.Outputs {
 		i.Outputs = append(i.Outputs, s.info(v))
 	}
-	weights := map[*graph.Value]bool{}
+	weights, weighted := map[*graph.Value]bool{}, map[*graph.Node]bool{}
 	for _, w := range g.Weights() {
 		weights[w.Value] = true
+		for _, n := range w.Nodes {
+			weighted[n] = true
+		}
 	}
+	i.NotPrunable = computedLines(g)
 	nonzero := map[*graph.Value]int64{}
 	params, kept, prunable, prunableKept := int64(0), int64(0), int64(0), int64(0)
 	for _, v := range g.Initializers() {
@@ -168,7 +174,7 @@ func inspect(g *graph.Graph, dims map[string]int) (*inspection, error) {
 	}
 	weightMACs := new(int64)
 	for _, n := range g.Nodes {
-		info := nodeInfo{Name: n.Title(), Op: n.Operator(), Known: n.Def != nil}
+		info := nodeInfo{Name: n.Title(), Op: n.Operator(), Known: n.Def != nil, Prunable: weighted[n]}
 		if len(n.Out) > 0 {
 			info.Shape, _ = s.of(n.Out[0])
 		}
@@ -190,12 +196,12 @@ func inspect(g *graph.Graph, dims map[string]int) (*inspection, error) {
 			if total != nil {
 				*total += m
 			}
-			if info.Prunable && weightMACs != nil {
+			if weighted[n] && weightMACs != nil {
 				*weightMACs += m
 			}
 		} else {
 			total = nil
-			if info.Prunable {
+			if weighted[n] {
 				weightMACs = nil
 			}
 		}
@@ -322,7 +328,7 @@ func (i *inspection) remarks(con *console) error {
 	for _, u := range i.Unknown {
 		lines = append(lines, fmt.Sprintf("unknown operator %s: %s, %s", u.Operator, plural(u.Count, "node"), some(u.Nodes, 5)))
 	}
-	lines = append(lines, i.Problems...)
+	lines = append(append(lines, i.Problems...), i.NotPrunable...)
 	for _, name := range i.Unbatched {
 		lines = append(lines, fmt.Sprintf("input %s is taken for one sample without an axis for the batch, by what is computed from it", name))
 	}

@@ -224,6 +224,7 @@ func (c *pruneCmd) transform(con *console, r *report.Run) (export.Check, error) 
 		return none, c.channels(con, g, s, pool, r)
 	}
 	sayInside(con, g)
+	sayComputed(con, g)
 	if streams {
 		return c.stream(con, g, pool, r)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/onnxprune/onnxprune/onnxio"
+	"github.com/onnxprune/onnxprune/op"
 )
 
 func TestMain(m *testing.M) {
@@ -127,8 +128,9 @@ func npy(args []string) error {
 }
 
 // mutate writes a changed model: mutate IN OUT WHAT, WHAT one of opset, ir, open, which takes
-// the sizes of the first input behind the batch out, batch:N, which gives its first axis a size, and
-// external:LOCATION:LENGTH, which moves the first initializer to that file without writing it.
+// the sizes of the first input behind the batch out, batch:N, which gives its first axis a size, quantise,
+// which makes whole numbers of the first initializer, to be dequantised, and external:LOCATION:LENGTH,
+// which moves it to that file without writing it.
 func mutate(args []string) error {
 	m, err := onnxio.Load(args[0])
 	if err != nil {
@@ -150,6 +152,18 @@ func mutate(args []string) error {
 			return err
 		}
 		m.Proto.Graph.Input[0].Type.GetTensorType().Shape.Dim[0].Value = &onnxio.TensorShapeProto_Dimension_DimValue{DimValue: n}
+	case "quantise":
+		g := m.Proto.Graph
+		t := g.Initializer[0]
+		name, stored := t.GetName(), t.GetName()+".quantised"
+		size := 1
+		for _, d := range t.Dims {
+			size *= int(d)
+		}
+		kind := int32(op.Int8)
+		t.Name, t.DataType, t.FloatData, t.RawData = &stored, &kind, nil, bytes.Repeat([]byte{1, 255}, size)[:size]
+		g.Initializer = append(g.Initializer, onnxio.NewFloatTensor("step", nil, []float32{0.01}))
+		g.Node = append([]*onnxio.NodeProto{onnxio.NewNode("DequantizeLinear", "", []string{stored, "step"}, []string{name})}, g.Node...)
 	case "external":
 		t := m.Proto.Graph.Initializer[0]
 		location := onnxio.TensorProto_EXTERNAL

@@ -1,0 +1,68 @@
+package prune
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/internal/onnxtest"
+)
+
+// TestPartsOfAWeight: weights that are parts of one initializer, transposed and cast, are trained and masked
+// to the bit as initializers of their own are.
+func TestPartsOfAWeight(t *testing.T) {
+	const hidden, in, out = 12, 64, 4
+	rng := rand.New(rand.NewPCG(3, 4))
+	whole := make([]float32, hidden*(in+out))
+	for i := range whole {
+		whole[i] = float32(rng.NormFloat64() * 0.3)
+	}
+	part := func(w []float32, from, to int) (p []float32) {
+		for r := range hidden {
+			p = append(p, w[r*(in+out)+from:r*(in+out)+to]...)
+		}
+		return p
+	}
+	run := func(parts bool) []Layer {
+		b := onnxtest.New(13, 3)
+		x := b.Node("Flatten", "", []string{b.Input("x", -1, 1, 8, 8)})
+		var first, second string
+		if parts {
+			w, none, at, end, axis := b.Floats("w", whole, hidden, in+out), b.Ints("none", 0), b.Ints("at", in), b.Ints("end", in+out), b.Ints("axis", 1)
+			first = b.Node("Slice", "", []string{w, none, at, axis})
+			second = b.Node("Cast", "", []string{b.Node("Slice", "", []string{w, at, end, axis})}, "to", 1)
+		} else {
+			first, second = b.Floats("first", part(whole, 0, in), hidden, in), b.Floats("second", part(whole, in, in+out), hidden, out)
+		}
+		x = b.Node("Relu", "", []string{b.Node("MatMul", "", []string{x, b.Node("Transpose", "", []string{first}, "perm", []int64{1, 0})})})
+		b.Node("MatMul", "logits", []string{x, second})
+		b.Output("logits", -1, out)
+		g, err := graph.New(b.Model(t), "parts.onnx")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr := trainer(t, g, 2, config())
+		if err := NewBiP(tr).Run(); err != nil {
+			t.Fatal(err)
+		}
+		return tr.Masks.Layers
+	}
+	one, two := run(true), run(false)
+	if len(one) != 1 || len(two) != 2 {
+		t.Fatalf("%d and %d layers", len(one), len(two))
+	}
+	moved := 0
+	for i, want := range [][2]int{{0, in}, {in, in + out}} {
+		for j, z := range part(one[0].Z, want[0], want[1]) {
+			if z != two[i].Z[j] {
+				t.Fatalf("element %d of part %d is %g, as an initializer %g", j, i, z, two[i].Z[j])
+			}
+			if z != 0 && z != part(whole, want[0], want[1])[j] {
+				moved++
+			}
+		}
+	}
+	if moved == 0 {
+		t.Error("nothing was trained")
+	}
+}
