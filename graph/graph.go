@@ -218,7 +218,10 @@ func (g *Graph) promoteConstants() {
 	for _, n := range g.Nodes {
 		for _, i := range weightInputs(n) {
 			if i < len(n.In) && n.In[i] != nil {
-				weights[n.In[i].origin()] = true
+				found, _ := n.In[i].roots()
+				for _, v := range found {
+					weights[v] = true
+				}
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"slices"
 	"sort"
 
 	"github.com/onnxprune/onnxprune/op"
@@ -10,7 +9,7 @@ import (
 // Weight is an initializer that pruning masks.
 type Weight struct {
 	Value *Value
-	// Nodes are the Conv, ConvTranspose, Gemm and MatMul nodes that use it.
+	// Nodes are those that use it.
 	Nodes []*Node
 }
 
@@ -28,7 +27,8 @@ func weightInputs(n *Node) []int {
 
 // Weights returns the prunable weights, in the order of their first use: float
 // initializers of rank 2 and above that Conv, ConvTranspose, Gemm or MatMul
-// take as constant operand, whole or in parts: see [Value.Stored].
+// take as constant operand, and LSTM, GRU and RNN as weights, whole or in parts: see
+// [Value.Stored].
 func (g *Graph) Weights() []Weight {
 	var ws []Weight
 	at := map[*Value]int{}
@@ -37,17 +37,18 @@ func (g *Graph) Weights() []Weight {
 			if i >= len(n.In) || n.In[i] == nil {
 				continue
 			}
-			v := n.In[i].Stored()
-			if v == nil || !v.Init.Type.IsFloat() || v.Init.Rank() < 2 {
-				continue
+			for _, v := range n.In[i].Stored() {
+				if !v.Init.Type.IsFloat() || v.Init.Rank() < 2 {
+					continue
+				}
+				k, seen := at[v]
+				if !seen {
+					k = len(ws)
+					at[v] = k
+					ws = append(ws, Weight{Value: v})
+				}
+				ws[k].Nodes = append(ws[k].Nodes, n)
 			}
-			k, seen := at[v]
-			if !seen {
-				k = len(ws)
-				at[v] = k
-				ws = append(ws, Weight{Value: v})
-			}
-			ws[k].Nodes = append(ws[k].Nodes, n)
 		}
 	}
 	return ws
@@ -78,17 +79,15 @@ func (g *Graph) Roles() map[*Value]Role {
 			if i >= len(n.In) || n.In[i] == nil {
 				continue
 			}
-			v := n.In[i].Source(true)
-			if slices.Contains(n.Def.Weights, i) || arithmetic(n) && n.beside(i).summed() {
-				v = n.In[i].Stored()
+			for _, v := range n.parameters(i) {
+				if !v.Init.Type.IsFloat() || roles[v] == Statistic {
+					continue
+				}
+				if arithmetic(n) && (v.Init.Size() < 2 || n.beside(i).fromInput()) {
+					continue
+				}
+				roles[v] = Trained
 			}
-			if v == nil || !v.Init.Type.IsFloat() || roles[v] == Statistic {
-				continue
-			}
-			if arithmetic(n) && (v.Init.Size() < 2 || n.beside(i).fromInput()) {
-				continue
-			}
-			roles[v] = Trained
 		}
 		for _, i := range n.Def.State {
 			if i < len(n.In) && n.In[i] != nil {
@@ -102,6 +101,18 @@ func (g *Graph) Roles() map[*Value]Role {
 }
 
 func arithmetic(n *Node) bool { return n.Domain == "" && (n.Type == "Add" || n.Type == "Mul") }
+
+// parameters are the initializers that input i has elements of: through whatever moves them at nodes with weights, and
+// where what such a node computes is added to or scaled; else only as a whole.
+func (n *Node) parameters(i int) []*Value {
+	if len(n.Def.Weights) > 0 || arithmetic(n) && n.beside(i).summed() {
+		return n.In[i].Stored()
+	}
+	if v := n.In[i].Source(true); v != nil {
+		return []*Value{v}
+	}
+	return nil
+}
 
 // summed reports whether v is a result of a node with weights.
 func (v *Value) summed() bool {

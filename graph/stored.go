@@ -19,37 +19,43 @@ func (v *Value) Source(moved bool) *Value {
 	return v
 }
 
-// Stored is the initializer whose elements v has, all or some of them, in any order and shape; nil
-// if there is none. Between the two are nodes of [passing] whose other inputs do not depend on
-// the graph's inputs.
-func (v *Value) Stored() *Value {
-	if v = v.origin(); v != nil && v.FromInit {
-		return v
+// Stored are the initializers whose elements v has, all or some of them, in any order and shape; none
+// if v has others. Between them and v are nodes that only move elements, and whose other inputs do not
+// depend on the graph's inputs.
+func (v *Value) Stored() []*Value {
+	found, stop := v.roots()
+	if stop != nil {
+		return nil
 	}
-	return nil
+	return slices.DeleteFunc(found, func(x *Value) bool { return !x.FromInit })
 }
 
-// origin follows v back through nodes that only hand elements on.
-func (v *Value) origin() *Value {
+// roots follows v back through nodes that only move elements to initializers and constants; stop is the first
+// value that something else computes.
+func (v *Value) roots() (found []*Value, stop *Value) {
 	budget := settledBudget
-	for ; v != nil && v.Producer != nil && budget > 0; budget-- {
-		n := v.Producer
-		if n.Domain != "" || !slices.Contains(passing, n.Type) || len(n.In) == 0 || n.In[0] == nil {
-			break
+	var walk func(v *Value)
+	walk = func(v *Value) {
+		switch {
+		case v == nil || stop != nil || slices.Contains(found, v):
+			return
+		case v.source():
+			found = append(found, v)
+			return
 		}
-		if n.Type == "Cast" && !op.Type(n.Attrs["to"].I).IsFloat() {
-			break
+		n, from := v.Producer, v.moved()
+		if budget--; budget < 0 || len(from) == 0 || n.Type == "Cast" && !op.Type(n.Attrs["to"].I).IsFloat() ||
+			slices.ContainsFunc(n.In[len(from):], func(x *Value) bool { return !x.settled(&budget) }) {
+			stop = v
+			return
 		}
-		if slices.ContainsFunc(n.In[1:], func(x *Value) bool { return !x.settled(&budget) }) {
-			break
+		for _, x := range from {
+			walk(x)
 		}
-		v = n.In[0]
 	}
-	return v
+	walk(v)
+	return found, stop
 }
-
-// passing are operators whose results have elements of their first input and no others.
-var passing = []string{"Cast", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
 
 // settledBudget bounds the nodes that are looked at to know where a value comes from.
 const settledBudget = 256
@@ -89,13 +95,13 @@ func (g *Graph) Computed() []Computed {
 			if i >= len(n.In) || n.In[i] == nil {
 				continue
 			}
-			v, budget := n.In[i].origin(), settledBudget
-			if v.FromInit || v.Producer != nil && v.Producer.isConstant() {
+			_, stop := n.In[i].roots()
+			if stop == nil {
 				by = nil
 				break // it has a weight that masks reach, as the other operand of MatMul
 			}
-			if v.settled(&budget) {
-				by = v.Producer
+			if budget := settledBudget; stop.settled(&budget) {
+				by = stop.Producer
 			}
 		}
 		if by != nil {

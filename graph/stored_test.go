@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/onnxprune/onnxprune/internal/onnxtest"
@@ -37,7 +38,26 @@ func TestStored(t *testing.T) {
 		}, "w -"},
 		{"squeezed", func(b *onnxtest.Builder) string {
 			return b.Node("Squeeze", "", []string{b.Weight("w", 1, 1, 4, 6), b.Ints("axes", 0)})
-		}, "w -"},
+		}, "w 2 1"},
+		{"squeezed between", func(b *onnxtest.Builder) string {
+			return b.Node("Squeeze", "", []string{b.Weight("w", 1, 4, 1, 6), b.Ints("axes", -2)})
+		}, "w 2 0"},
+		{"put together", func(b *onnxtest.Builder) string {
+			return b.Node("Concat", "", []string{b.Weight("w", 1, 4, 2), b.Weight("v", 1, 4, 4)}, "axis", 1)
+		}, "w 1 0, v 1 0"},
+		{"put together along the inputs", func(b *onnxtest.Builder) string {
+			return b.Node("Concat", "", []string{b.Weight("w", 1, 1, 6), b.Weight("v", 1, 3, 6)}, "axis", -2)
+		}, "w -, v -"},
+		{"outputs in another order", func(b *onnxtest.Builder) string {
+			w, none, half, all, axis := b.Weight("w", 1, 6, 4), b.Ints("none", 0), b.Ints("half", 3), b.Ints("all", 6), b.Ints("axis", 0)
+			w = b.Node("Concat", "", []string{b.Node("Slice", "", []string{w, half, all, axis}), b.Node("Slice", "", []string{w, none, half, axis})}, "axis", 0)
+			w = b.Node("Squeeze", "", []string{b.Node("Unsqueeze", "", []string{w, axis}), axis})
+			return b.Node("Transpose", "", []string{w})
+		}, "w 0 1"},
+		{"put together with data", func(b *onnxtest.Builder) string {
+			x := b.Node("Transpose", "", []string{"x"})
+			return b.Node("Concat", "", []string{b.Weight("w", 1, 4, 2), x}, "axis", 1)
+		}, ""},
 		{"rows of it, then transposed", func(b *onnxtest.Builder) string {
 			return b.Node("Transpose", "", []string{b.Node("Slice", "", []string{b.Weight("w", 1, 18, 4), b.Ints("from", 6), b.Ints("to", 12), b.Ints("axes", 0)})})
 		}, "w 0 1"},
@@ -72,16 +92,18 @@ func TestStored(t *testing.T) {
 			b.Node("MatMul", "y", []string{"x", c.weight(b)})
 			b.Output("y", -1, 6)
 			g := build(t, b)
-			got := ""
+			var all []string
 			for _, w := range g.Weights() {
-				got = w.Value.Name + " -"
+				axes := w.Value.Name + " -"
 				if out, in, ok := w.Axes(); ok {
-					got = fmt.Sprint(w.Value.Name, " ", out, " ", in)
+					axes = fmt.Sprint(w.Value.Name, " ", out, " ", in)
 				}
+				all = append(all, axes)
 				if g.Roles()[w.Value] != Trained {
 					t.Errorf("%s is not trained", w.Value.Name)
 				}
 			}
+			got := strings.Join(all, ", ")
 			for _, m := range g.Computed() {
 				got += "!" + m.By.Type
 				if m.Quantised() != (m.By.Type == "DequantizeLinear") {

@@ -16,7 +16,7 @@ func init() {
 	}
 	lens := Const(&Tensor{Type: Int32, Shape: []int{2}, I: []int64{3, 4}})
 	Register(Def{
-		Name: "GRU", Since: 7, Params: []int{1, 2, 3},
+		Name: "GRU", Since: 7, Weights: []int{1, 2}, Params: []int{1, 2, 3},
 		New: func(n Node) (Op, error) {
 			k := &gruCell{}
 			f, r := newRecurrent(n, k, "Sigmoid", "Tanh")

@@ -16,7 +16,7 @@ func init() {
 	}
 	lens := Const(&Tensor{Type: Int32, Shape: []int{2}, I: []int64{4, 2}})
 	Register(Def{
-		Name: "LSTM", Since: 7, Params: []int{1, 2, 3, 7},
+		Name: "LSTM", Since: 7, Weights: []int{1, 2}, Params: []int{1, 2, 3, 7},
 		New: func(n Node) (Op, error) {
 			f, r := newRecurrent(n, lstmCell{}, "Sigmoid", "Tanh", "Tanh")
 			if r.Bool("input_forget", false) {

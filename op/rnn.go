@@ -11,7 +11,7 @@ import (
 func init() {
 	lens := Const(&Tensor{Type: Int32, Shape: []int{2}, I: []int64{1, 4}})
 	Register(Def{
-		Name: "RNN", Since: 7, Params: []int{1, 2, 3},
+		Name: "RNN", Since: 7, Weights: []int{1, 2}, Params: []int{1, 2, 3},
 		New: func(n Node) (Op, error) {
 			f, r := newRecurrent(n, rnnCell{}, "Tanh")
 			if f.outputs > 2 {

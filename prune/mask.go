@@ -107,7 +107,7 @@ func nothing(model string, total, weights int, excluded []string) error {
 	case total > 0:
 		return nil
 	case weights == 0:
-		return fmt.Errorf("%s: nothing to prune: no Conv, ConvTranspose, Gemm or MatMul has an initializer as weight", model)
+		return fmt.Errorf("%s: nothing to prune: no Conv, ConvTranspose, Gemm, MatMul, GRU, LSTM or RNN has an initializer as weight", model)
 	case len(excluded) < weights:
 		return fmt.Errorf("%s: nothing to prune: all weights that --exclude leaves have no elements", model)
 	}

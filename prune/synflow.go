@@ -93,8 +93,10 @@ func linearise(g *graph.Graph, state *engine.State) {
 			if in == nil || !addend(n.Type, i) {
 				continue
 			}
-			if v := in.Stored(); v != nil && roles[v] != graph.Fixed && state.Tensor(v.Name) != nil {
-				clear(state.Tensor(v.Name).F)
+			for _, v := range in.Stored() {
+				if roles[v] != graph.Fixed && state.Tensor(v.Name) != nil {
+					clear(state.Tensor(v.Name).F)
+				}
 			}
 		}
 	}

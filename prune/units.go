@@ -162,8 +162,10 @@ func usersOf(g *graph.Graph) map[string][]string {
 	users := map[string][]string{}
 	for _, n := range g.Nodes {
 		for _, in := range n.In {
-			if v := in.Stored(); v != nil && !slices.Contains(users[v.Name], n.Title()) {
-				users[v.Name] = append(users[v.Name], n.Title())
+			for _, v := range in.Stored() {
+				if !slices.Contains(users[v.Name], n.Title()) {
+					users[v.Name] = append(users[v.Name], n.Title())
+				}
 			}
 		}
 	}

@@ -29,7 +29,7 @@ type inspection struct {
 	Opsets    []opset     `json:"opsets"`
 	Inputs    []valueInfo `json:"inputs"`
 	Outputs   []valueInfo `json:"outputs"`
-	// FixedBatch is the batch size that the file declares, 0 if it leaves it open, and 1 where
+	// FixedBatch is the batch size that the file declares, 0 if it leaves that of an input open, and 1 where
 	// an input is one sample without an axis for the batch; Unbatched names such inputs.
 	FixedBatch int            `json:"fixed_batch"`
 	Unbatched  []string       `json:"unbatched_inputs,omitempty"`
@@ -132,6 +132,8 @@ func inspect(g *graph.Graph, dims map[string]int) (*inspection, error) {
 		i.Inputs = append(i.Inputs, s.info(v))
 		if v.Unbatched {
 			i.Unbatched = append(i.Unbatched, v.Name)
+		} else if len(v.Dims) > 0 && v.Dims[0].Size < 0 {
+			i.FixedBatch = 0 // what others fix is something else
 		}
 	}
 	for _, v := range g.Outputs {
