@@ -206,7 +206,7 @@ func TestFileThatShrinks(t *testing.T) {
 }
 
 func TestRandomBatch(t *testing.T) {
-	specs := []InputSpec{{Name: "x", Shape: []int{3, 50}}, {Name: "ids", Shape: []int{4}, Integer: true}}
+	specs := []InputSpec{{Name: "x", Shape: []int{3, 50}}, {Name: "ids", Shape: []int{4}, Integer: true}, {Name: "tokens", Shape: []int{40}, Integer: true, Below: 30}}
 	a, err := RandomBatch(specs, 100, 7, 3)
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +224,7 @@ func TestRandomBatch(t *testing.T) {
 	if m, v := sum/n, square/n; m < -0.04 || m > 0.04 || v < 0.94 || v > 1.06 {
 		t.Errorf("mean %v, mean square %v of standard normal values", m, v)
 	}
-	if slices.Max(a.Labels) != 6 || slices.Min(a.Labels) != 0 || slices.Max(a.Inputs[1]) != 1 || slices.Min(a.Inputs[1]) != 0 {
+	if slices.Max(a.Labels) != 6 || slices.Min(a.Labels) != 0 || slices.Max(a.Inputs[1]) != 1 || slices.Min(a.Inputs[1]) != 0 || slices.Max(a.Inputs[2]) != 29 || slices.Min(a.Inputs[2]) != 0 {
 		t.Error("labels or integers out of range")
 	}
 	if _, err := RandomBatch([]InputSpec{{Name: "x", Shape: []int{-1}}}, 1, 0, 0); err == nil {

@@ -14,6 +14,7 @@ type InputSpec struct {
 	Name    string
 	Shape   []int // without the batch axis; -1 where the model leaves it free
 	Integer bool  // token ids and the like: integer shards, never normalised
+	Below   int   // made-up integers are below it; 0: they are 0 or 1
 }
 
 // Options says what Open expects besides the inputs.

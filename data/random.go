@@ -63,7 +63,7 @@ func shuffled(n int, rng keyed) []int32 {
 }
 
 // RandomBatch makes rows of made-up data for a model with the given inputs: standard
-// normal values, 0 or 1 for integer inputs, and labels in 0 to classes-1 when classes is
+// normal values, for integer inputs 0 or 1, or what is below InputSpec.Below, up to 2²⁴, and labels in 0 to classes-1 when classes is
 // positive. Row i depends on the seed and i only. Free dimensions are an error.
 func RandomBatch(inputs []InputSpec, rows, classes int, seed uint64) (*Batch, error) {
 	if rows < 1 {
@@ -83,8 +83,12 @@ func RandomBatch(inputs []InputSpec, rows, classes int, seed uint64) (*Batch, er
 			key := newKeyed(useRandomInput, seed, uint64(k), uint64(i))
 			row := x[i*elems : (i+1)*elems]
 			if spec.Integer {
+				n := 2
+				if spec.Below > 0 {
+					n = min(spec.Below, 1<<24)
+				}
 				for j := range row {
-					row[j] = float32(key.below(2))
+					row[j] = float32(key.below(n))
 				}
 				continue
 			}

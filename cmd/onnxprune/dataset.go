@@ -22,7 +22,7 @@ func specs(g *graph.Graph, dims map[string]int) ([]data.InputSpec, error) {
 			errs = append(errs, fmt.Errorf("%s: input %q: has no batch axis, data cannot be fed to it", g.Name, in.Name))
 			continue
 		}
-		s := data.InputSpec{Name: in.Name, Integer: !in.Type.IsFloat()}
+		s := data.InputSpec{Name: in.Name, Integer: !in.Type.IsFloat(), Below: in.Below()}
 		for _, d := range in.Row() {
 			size := d.Size
 			if given, ok := dims[d.Symbol]; ok && size < 0 {

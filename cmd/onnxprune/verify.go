@@ -252,7 +252,7 @@ func (c *verifyCmd) batches(p *engine.Plan, d *data.Dataset, g *graph.Graph, f f
 func randomBatch(p *engine.Plan, g *graph.Graph, classes int, seed uint64) (*data.Batch, error) {
 	var inputs []data.InputSpec
 	for i, t := range p.Inputs {
-		s := data.InputSpec{Name: g.Inputs[i].Name, Integer: !t.Type.IsFloat()}
+		s := data.InputSpec{Name: g.Inputs[i].Name, Integer: !t.Type.IsFloat(), Below: g.Inputs[i].Below()}
 		if t.Rank() > 0 {
 			s.Shape = t.Shape[1:]
 			if g.Inputs[i].Unbatched {
