@@ -156,6 +156,27 @@ var topologies = []topology{
 		y := b.Node("Squeeze", "y", []string{l, b.Ints("direction", 1)})
 		b.Output(linear(b, y, "head", 4, 2), 5, -1, 2)
 	}},
+	// States of zeros, of a shape that has the batch from the data and the hidden size as a number.
+	{name: "recurrent from zeros", groups: "i.w×6 l.w×4", build: func(b *onnxtest.Builder) {
+		x := b.Node("Transpose", "steps", []string{relu(b, linear(b, b.Input("x", -1, 5, 3), "i", 3, 6))}, "perm", []int64{1, 0, 2})
+		n := b.Node("Gather", "n", []string{b.Node("Shape", "shape", []string{x}), b.Ints("first", 1)})
+		shape := b.Node("Concat", "state", []string{b.Ints("directions", 1), n, b.Ints("hidden", 4)}, "axis", 0)
+		h, c := b.Node("ConstantOfShape", "h", []string{shape}), b.Node("ConstantOfShape", "c", []string{shape})
+		l := b.Node("LSTM", "l", []string{x, b.Weight("l.w", 1, 1, 16, 6), b.Weight("l.r", 1, 1, 16, 4), b.Weight("l.b", 1, 1, 32), "", h, c}, "hidden_size", 4)
+		y := b.Node("Squeeze", "y", []string{l, b.Ints("direction", 1)})
+		b.Output(linear(b, y, "head", 4, 2), 5, -1, 2)
+	}},
+	// The same shape read by something else, which wants the four.
+	{name: "recurrent, size shared", groups: "i.w×6", frozen: "l.w/1 l.r/1 l.r/2 head.w/0", build: func(b *onnxtest.Builder) {
+		x := b.Node("Transpose", "steps", []string{relu(b, linear(b, b.Input("x", -1, 5, 3), "i", 3, 6))}, "perm", []int64{1, 0, 2})
+		n := b.Node("Gather", "n", []string{b.Node("Shape", "shape", []string{x}), b.Ints("first", 1)})
+		shape := b.Node("Concat", "state", []string{b.Ints("directions", 1), n, b.Ints("hidden", 4)}, "axis", 0)
+		h := b.Node("ConstantOfShape", "h", []string{shape})
+		l := b.Node("LSTM", "l", []string{x, b.Weight("l.w", 1, 1, 16, 6), b.Weight("l.r", 1, 1, 16, 4), "", "", h}, "hidden_size", 4)
+		y := b.Node("Squeeze", "y", []string{l, b.Ints("direction", 1)})
+		b.Output(linear(b, y, "head", 4, 2), 5, -1, 2)
+		b.Output(b.Node("Add", "other", []string{b.Node("ConstantOfShape", "zeros", []string{shape}), b.Floats("one", []float32{1}, 1)}), 1, -1, 4)
+	}},
 	{name: "several outputs", groups: "a.w×6", frozen: "", build: func(b *onnxtest.Builder) {
 		a := conv(b, image(b), "a", 3, 6, 3, 1)
 		c := conv(b, a, "c", 6, 4, 1, 1)

@@ -78,17 +78,18 @@ func (gs *Groups) plan(r *Removal) (*Plan, []problem) {
 		return p, found
 	}
 	differs := false
+	asked := maps.Clone(p.changes)
 	for _, n := range gs.graph.Nodes {
-		a, b := p.changes[n], other.changes[n]
+		a, b := asked[n], other.changes[n]
 		if sameChange(a, b) {
 			continue
 		}
-		merged, ok := p.merge(other, n, a, b)
-		if !ok {
+		if merged, ok := p.merge(other, n, a, b); ok {
+			p.changes[n] = merged
+		} else if !p.mergeBefore(other, n, asked) {
 			found = append(found, problem{n, "would need constants that depend on open dimensions"})
 			continue
 		}
-		p.changes[n] = merged
 		differs = true
 	}
 	if differs && len(found) == 0 {
@@ -404,47 +405,4 @@ func (g *Graph) measured(v *Value) []*Node {
 	}
 	walk(v)
 	return nodes
-}
-
-func sameChange(a, b op.Change) bool {
-	if len(a.Attrs) != len(b.Attrs) || len(a.Inputs) != len(b.Inputs) || !slices.Equal(a.Drop, b.Drop) {
-		return false
-	}
-	for name, x := range a.Attrs {
-		y, ok := b.Attrs[name]
-		if !ok || x.I != y.I || !slices.Equal(x.Ints, y.Ints) {
-			return false
-		}
-	}
-	for i, x := range a.Inputs {
-		y := b.Inputs[i]
-		if y == nil || !op.EqualShape(x.Shape, y.Shape) || !slices.Equal(x.I, y.I) {
-			return false
-		}
-	}
-	return true
-}
-
-// merge finds a change that serves at both sizes: in the target of a Reshape, a
-// dimension that depends on them becomes 0, where it is copied from the input, or −1.
-func (p *Plan) merge(other *Plan, n *Node, a, b op.Change) (op.Change, bool) {
-	x, y := a.Inputs[1], b.Inputs[1]
-	if n.Type != "Reshape" || n.Domain != "" || x == nil || y == nil || len(x.I) != len(y.I) || n.Attrs["allowzero"].I != 0 {
-		return op.Change{}, false
-	}
-	t := &op.Tensor{Type: x.Type, Shape: x.Shape, I: slices.Clone(x.I)}
-	in := [2]*op.Tensor{p.gs.Shapes.Of[n.In[0].Index], other.gs.Shapes.Of[n.In[0].Index]}
-	rest := slices.Contains(t.I, -1)
-	for i := range t.I {
-		switch {
-		case x.I[i] == y.I[i]:
-		case i < in[0].Rank() && p.Gone(n.In[0], i) == nil && other.Gone(n.In[0], i) == nil && int64(in[0].Shape[i]) == x.I[i] && int64(in[1].Shape[i]) == y.I[i]:
-			t.I[i] = 0
-		case !rest:
-			t.I[i], rest = -1, true
-		default:
-			return op.Change{}, false
-		}
-	}
-	return op.Change{Inputs: map[int]*op.Tensor{1: t}}, true
 }
