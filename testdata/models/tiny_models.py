@@ -351,6 +351,19 @@ class Detector(nn.Module):
         return boxes[keep], best[keep], label[keep]
 
 
+class Recurrent(nn.Module):
+    """Columns of an image, as a reader of text lines sees them, go through an LSTM in both directions and a GRU; states begin at zeros of a computed shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(*conv_bn(1, 6, 3, 2), nn.ReLU())
+        self.both, self.last, self.fc = nn.LSTM(24, 10, bidirectional=True), nn.GRU(20, 8), nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.stem(x).permute(3, 0, 1, 2).flatten(2)
+        return self.fc(self.last(self.both(x)[0])[0][-1])
+
+
 def mlp():
     return nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 5))
 
@@ -385,6 +398,8 @@ def main():
         export(Fresh().eval(), (torch.randn(2, 1, 16, 16),), path(name), ["input"], ["logits"], keep_bn=keep)
     names = {"inputs": ("image",), "outputs": ("boxes", "scores", "labels")}
     write(17, "tiny_detector", Detector, (3, 16, 16), dynamic=False, **names)
+    write(18, "tiny_recurrent", Recurrent, (2, 1, 8, 12))
+    write(18, "tiny_recurrent_bn", Recurrent, (2, 1, 8, 12), keep_bn=True)
     write_if()
     write_functions()
 
