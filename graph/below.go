@@ -21,14 +21,12 @@ func (v *Value) Below() int {
 			}
 			places := 0
 			switch {
-			case u.Input == 0 && slices.Contains(movers, n.Type):
+			case u.Input == 0 && slices.Contains(movers, n.Type), n.Type == "Concat":
 				for _, x := range n.Out {
 					if x != nil {
 						next = append(next, x)
 					}
 				}
-			case n.Type == "Concat":
-				next = append(next, n.Out[0])
 			case n.Type == "Gather" && u.Input == 1:
 				places = n.places()
 			case n.Type == "OneHot" && u.Input == 0 && len(n.In) > 1:

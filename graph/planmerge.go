@@ -78,6 +78,9 @@ func (p *Plan) mergeBefore(other *Plan, n *Node, asked map[*Node]op.Change) bool
 		made := op.Change{Inputs: map[int]*op.Tensor{}}
 		at := 0
 		for k, v := range q.In {
+			if v == nil {
+				return false
+			}
 			was, is := p.gs.Shapes.Of[v.Index], other.gs.Shapes.Of[v.Index]
 			if !was.IsConst() || !is.IsConst() || len(was.I) != len(is.I) || at+len(was.I) > len(x.I) {
 				return false
