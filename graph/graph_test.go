@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -208,6 +209,52 @@ func TestRoles(t *testing.T) {
 	if got := strings.Join(names, " "); got != "c.weight d.weight" {
 		t.Errorf("weights are %q", got)
 	}
+}
+
+// TestGiven: what is added, multiplied with or looked up is a parameter where it may have been learned.
+func TestGiven(t *testing.T) {
+	low := float32(math.Inf(-1))
+	for _, c := range []struct {
+		name string
+		// build uses c [2,2] on x [N,2,2], before or behind the last weights.
+		build func(b *onnxtest.Builder, c string) string
+		c     []float32
+		want  Role
+	}{
+		{"bias of positions, added", func(b *onnxtest.Builder, c string) string { return head2(b, b.Node("Add", "", []string{"x", c})) }, []float32{0.3, -0.2, 1.7, 0}, Trained},
+		{"bias of positions that is zero yet", func(b *onnxtest.Builder, c string) string { return head2(b, b.Node("Add", "", []string{"x", c})) }, []float32{0, 0, 0, 0}, Trained},
+		{"mask of attention", func(b *onnxtest.Builder, c string) string { return head2(b, b.Node("Add", "", []string{"x", c})) }, []float32{0, low, 0, 0}, Fixed},
+		{"finite mask of attention", func(b *onnxtest.Builder, c string) string { return head2(b, b.Node("Add", "", []string{"x", c})) }, []float32{0, -1e4, 0, 0}, Fixed},
+		{"mask to multiply with", func(b *onnxtest.Builder, c string) string { return head2(b, b.Node("Mul", "", []string{"x", c})) }, []float32{1, 0, 1, 1}, Fixed},
+		{"scale, not trained yet", func(b *onnxtest.Builder, c string) string { return head2(b, b.Node("Mul", "", []string{"x", c})) }, []float32{1, 1, 1, 1}, Trained},
+		{"large scale, not trained yet", func(b *onnxtest.Builder, c string) string { return head2(b, b.Node("Mul", "", []string{"x", c})) }, []float32{20, 20, 20, 20}, Trained},
+		{"sizes of boxes", func(b *onnxtest.Builder, c string) string { return head2(b, b.Node("Mul", "", []string{"x", c})) }, []float32{10, 13, 16, 30}, Fixed},
+		{"grid", func(b *onnxtest.Builder, c string) string { return head2(b, b.Node("Add", "", []string{"x", c})) }, []float32{-0.5, 0.5, 1.5, 2.5}, Fixed},
+		{"sizes that are looked up", func(b *onnxtest.Builder, c string) string {
+			return head2(b, b.Node("Mul", "", []string{"x", b.Node("Gather", "", []string{c, b.Ints("rows", 0, 1)})}))
+		}, []float32{10, 13, 16, 30}, Fixed},
+		{"table", func(b *onnxtest.Builder, c string) string {
+			return head2(b, b.Node("Add", "", []string{"x", b.Node("Gather", "", []string{c, b.Ints("rows", 1, 0)})}))
+		}, []float32{0.1, 1.3, -1.6, 3}, Trained},
+		{"boxes behind the last weights", func(b *onnxtest.Builder, c string) string {
+			return b.Node("Mul", "", []string{b.Node("Exp", "", []string{head2(b, "x")}), c})
+		}, []float32{0.11, 0.13, 0.7, 0.3}, Fixed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := onnxtest.New(13, 1)
+			b.Input("y", -1, 2, 2)
+			b.Node("Relu", "x", []string{"y"})
+			b.Output(c.build(b, b.Floats("c", c.c, 2, 2)), -1, 2, 2)
+			g := build(t, b)
+			if got := g.Roles()[g.Value("c")]; got != c.want {
+				t.Errorf("role is %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+func head2(b *onnxtest.Builder, x string) string {
+	return b.Node("MatMul", "", []string{x, b.Weight("w", 1, 2, 2)})
 }
 
 // TestMaskNodes writes masks as nodes, reads them back, replaces them, and folds

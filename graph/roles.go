@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/onnxprune/onnxprune/op"
@@ -67,10 +68,18 @@ const (
 )
 
 // Roles returns the role of every initializer. Trained are the weights, biases,
-// scales and slopes that operators declare as parameters; not scalars next to
-// plain arithmetic, and not constants that normalise a graph input.
+// scales and slopes that operators declare as parameters; next to plain arithmetic no scalars, no
+// constants that normalise a graph input, none that are given rather than learned, and none of several axes
+// behind the last weights, as the boxes that a detector's outputs are relative to.
 func (g *Graph) Roles() map[*Value]Role {
 	roles := map[*Value]Role{}
+	var before []bool
+	behind := func(n *Node) bool {
+		if before == nil {
+			before = g.beforeWeights()
+		}
+		return before[n.Index]
+	}
 	for _, n := range g.Nodes {
 		if n.Def == nil {
 			continue
@@ -83,7 +92,10 @@ func (g *Graph) Roles() map[*Value]Role {
 				if !v.Init.Type.IsFloat() || roles[v] == Statistic {
 					continue
 				}
-				if arithmetic(n) && (v.Init.Size() < 2 || n.beside(i).fromInput()) {
+				if (arithmetic(n) || n.Domain == "" && n.Type == "Gather") && v.given(n.Type) {
+					continue
+				}
+				if arithmetic(n) && (v.Init.Size() < 2 || n.beside(i).fromInput() || axesOf(v.Init.Shape) > 1 && !behind(n)) {
 					continue
 				}
 				roles[v] = Trained
@@ -114,9 +126,14 @@ func (n *Node) parameters(i int) []*Value {
 	return nil
 }
 
-// summed reports whether v is a result of a node with weights.
+// summed reports whether v is a result of a node with weights from the file.
 func (v *Value) summed() bool {
-	return v != nil && v.Producer != nil && v.Producer.Def != nil && len(v.Producer.Def.Weights) > 0
+	if v == nil || v.Producer == nil {
+		return false
+	}
+	return slices.ContainsFunc(weightInputs(v.Producer), func(i int) bool {
+		return i < len(v.Producer.In) && len(v.Producer.In[i].Stored()) > 0
+	})
 }
 
 // beside returns the other operand of a binary node.
