@@ -5,6 +5,53 @@ import (
 	"slices"
 )
 
+// learned reports whether v, which input i of n has elements of, may have been a parameter. Next to
+// arithmetic, Where and lookups these are no scalars, no constants that normalise a graph input, none that are
+// given, none that with nothing of the inputs go into a sine, as the frequencies of a rotary embedding, and none of several
+// axes behind the last weights, as the boxes that a detector's outputs are relative to.
+func (n *Node) learned(i int, v *Value, weightsBehind func(*Node) bool) bool {
+	if n.Domain != "" {
+		return true
+	}
+	switch n.Type {
+	case "Gather", "GatherElements", "GatherND":
+		return !v.given(n.Type)
+	case "Where":
+		return v.Init.Size() > 1 && !v.given("Add")
+	case "Add", "Mul":
+		return v.Init.Size() > 1 && !v.given(n.Type) && !n.beside(i).fromInput() && (axesOf(v.Init.Shape) < 2 || weightsBehind(n)) && !n.oscillates()
+	}
+	return true
+}
+
+// oscillates reports whether a node computes the same for all that the graph's inputs may hold, on the way to a sine or
+// cosine.
+func (n *Node) oscillates() bool {
+	budget := settledBudget
+	seen := map[*Node]bool{n: true}
+	for next := []*Node{n}; len(next) > 0; {
+		n, next = next[len(next)-1], next[:len(next)-1]
+		if slices.ContainsFunc(n.In, func(x *Value) bool { return !x.settled(&budget) }) {
+			continue
+		}
+		if n.Domain == "" && (n.Type == "Sin" || n.Type == "Cos") {
+			return true
+		}
+		for _, v := range n.Out {
+			if v == nil {
+				continue
+			}
+			for _, u := range v.Uses {
+				if !seen[u.Node] {
+					seen[u.Node] = true
+					next = append(next, u.Node)
+				}
+			}
+		}
+	}
+	return false
+}
+
 // given reports whether the elements of v, an operand of Add or Mul or the table of a Gather, are such as nothing learns: masks of
 // attention, with elements that are not finite or at most −10⁴ to add, or zeros and ones to multiply with; or places and
 // sizes, as the anchors and grids of detectors: whole or half numbers, different ones, not all within [−1,1].
@@ -27,6 +74,19 @@ func (v *Value) given(operator string) bool {
 		return zero && one && !slices.ContainsFunc(f, func(x float32) bool { return x != 0 && x != 1 })
 	}
 	return false
+}
+
+// beforeProducts marks the nodes whose results reach a node that can have weights.
+func (g *Graph) beforeProducts() []bool {
+	before := make([]bool, len(g.Nodes))
+	for _, n := range slices.Backward(g.Nodes) {
+		for _, v := range n.Out {
+			before[n.Index] = before[n.Index] || v != nil && slices.ContainsFunc(v.Uses, func(u Use) bool {
+				return before[u.Node.Index] || len(weightInputs(u.Node)) > 0
+			})
+		}
+	}
+	return before
 }
 
 // axesOf counts the axes of more than one element.

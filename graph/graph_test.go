@@ -236,6 +236,26 @@ func TestGiven(t *testing.T) {
 		{"table", func(b *onnxtest.Builder, c string) string {
 			return head2(b, b.Node("Add", "", []string{"x", b.Node("Gather", "", []string{c, b.Ints("rows", 1, 0)})}))
 		}, []float32{0.1, 1.3, -1.6, 3}, Trained},
+		{"number where a mask is", func(b *onnxtest.Builder, c string) string {
+			keep := b.Node("Greater", "", []string{"x", b.Floats("zero", []float32{0})})
+			return head2(b, b.Node("Where", "", []string{keep, "x", c}))
+		}, []float32{-1e9, -1e9, -1e9, -1e9}, Fixed},
+		{"what stands for a masked patch", func(b *onnxtest.Builder, c string) string {
+			keep := b.Node("Greater", "", []string{"x", b.Floats("zero", []float32{0})})
+			return head2(b, b.Node("Where", "", []string{keep, "x", c}))
+		}, []float32{0.3, -0.1, 0.4, 1.2}, Trained},
+		{"frequencies times places", func(b *onnxtest.Builder, c string) string {
+			size := b.Node("Cast", "", []string{b.Node("Shape", "", []string{"x"})}, "to", 1)
+			at := b.Node("Gather", "", []string{size, b.Ints("axis", 1)})
+			return head2(b, b.Node("Mul", "", []string{"x", b.Node("Cos", "", []string{b.Node("Mul", "", []string{c, at})})}))
+		}, []float32{1, 0.1, 0.01, 0.001}, Fixed},
+		{"token, repeated by zeros", func(b *onnxtest.Builder, c string) string {
+			zeros := b.Node("ConstantOfShape", "", []string{b.Node("Shape", "", []string{"x"})})
+			return head2(b, b.Node("Concat", "", []string{"x", b.Node("Add", "", []string{zeros, c})}, "axis", 1))
+		}, []float32{0.3, 0.1, -0.4, 0.2}, Trained},
+		{"scaled weight", func(b *onnxtest.Builder, c string) string {
+			return b.Node("MatMul", "", []string{"x", b.Node("Mul", "", []string{c, b.Weight("s", 1, 2, 1)})})
+		}, []float32{1, 0.1, 0.01, 0.001}, Trained},
 		{"boxes behind the last weights", func(b *onnxtest.Builder, c string) string {
 			return b.Node("Mul", "", []string{b.Node("Exp", "", []string{head2(b, "x")}), c})
 		}, []float32{0.11, 0.13, 0.7, 0.3}, Fixed},

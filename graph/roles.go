@@ -68,15 +68,13 @@ const (
 )
 
 // Roles returns the role of every initializer. Trained are the weights, biases,
-// scales and slopes that operators declare as parameters; next to plain arithmetic no scalars, no
-// constants that normalise a graph input, none that are given rather than learned, and none of several axes
-// behind the last weights, as the boxes that a detector's outputs are relative to.
+// scales and slopes that operators declare as parameters, as far as they may have been learned.
 func (g *Graph) Roles() map[*Value]Role {
 	roles := map[*Value]Role{}
 	var before []bool
-	behind := func(n *Node) bool {
+	weightsBehind := func(n *Node) bool {
 		if before == nil {
-			before = g.beforeWeights()
+			before = g.beforeProducts()
 		}
 		return before[n.Index]
 	}
@@ -89,16 +87,9 @@ func (g *Graph) Roles() map[*Value]Role {
 				continue
 			}
 			for _, v := range n.parameters(i) {
-				if !v.Init.Type.IsFloat() || roles[v] == Statistic {
-					continue
+				if v.Init.Type.IsFloat() && roles[v] != Statistic && n.learned(i, v, weightsBehind) {
+					roles[v] = Trained
 				}
-				if (arithmetic(n) || n.Domain == "" && n.Type == "Gather") && v.given(n.Type) {
-					continue
-				}
-				if arithmetic(n) && (v.Init.Size() < 2 || n.beside(i).fromInput() || axesOf(v.Init.Shape) > 1 && !behind(n)) {
-					continue
-				}
-				roles[v] = Trained
 			}
 		}
 		for _, i := range n.Def.State {
