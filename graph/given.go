@@ -14,6 +14,8 @@ func (n *Node) learned(i int, v *Value, weightsBehind func(*Node) bool) bool {
 		return true
 	}
 	switch n.Type {
+	case "Einsum":
+		return !n.oscillates()
 	case "Gather", "GatherElements", "GatherND":
 		return !v.given(n.Type)
 	case "Where":

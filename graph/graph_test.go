@@ -249,6 +249,11 @@ func TestGiven(t *testing.T) {
 			at := b.Node("Gather", "", []string{size, b.Ints("axis", 1)})
 			return head2(b, b.Node("Mul", "", []string{"x", b.Node("Cos", "", []string{b.Node("Mul", "", []string{c, at})})}))
 		}, []float32{1, 0.1, 0.01, 0.001}, Fixed},
+		{"frequencies by the product of vectors", func(b *onnxtest.Builder, c string) string {
+			size := b.Node("Cast", "", []string{b.Node("Shape", "", []string{"x"})}, "to", 1)
+			at := b.Node("Gather", "", []string{size, b.Ints("axis", 1)})
+			return head2(b, b.Node("Mul", "", []string{"x", b.Node("Sin", "", []string{b.Node("Einsum", "", []string{c, at}, "equation", "ij,k->ij")})}))
+		}, []float32{1, 0.1, 0.01, 0.001}, Fixed},
 		{"token, repeated by zeros", func(b *onnxtest.Builder, c string) string {
 			zeros := b.Node("ConstantOfShape", "", []string{b.Node("Shape", "", []string{"x"})})
 			return head2(b, b.Node("Concat", "", []string{"x", b.Node("Add", "", []string{zeros, c})}, "axis", 1))
