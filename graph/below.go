@@ -19,14 +19,13 @@ func (v *Value) Below() int {
 			if n.Domain != "" || u.Input < 0 {
 				continue
 			}
+			for _, x := range n.Out {
+				if x != nil && (slices.Contains(x.moved(), v) || u.Input == 0 && (n.Type == "Expand" || n.Type == "Tile")) {
+					next = append(next, x)
+				}
+			}
 			places := 0
 			switch {
-			case u.Input == 0 && slices.Contains(movers, n.Type), n.Type == "Concat":
-				for _, x := range n.Out {
-					if x != nil {
-						next = append(next, x)
-					}
-				}
 			case n.Type == "Gather" && u.Input == 1:
 				places = n.places()
 			case n.Type == "OneHot" && u.Input == 0 && len(n.In) > 1:
@@ -41,9 +40,6 @@ func (v *Value) Below() int {
 	}
 	return least
 }
-
-// movers are operators that put the elements of input 0 elsewhere, all or some of them.
-var movers = []string{"Cast", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
 
 // places is the length of the axis that a Gather takes elements along, 0 if that is not known.
 func (n *Node) places() int {

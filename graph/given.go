@@ -78,19 +78,6 @@ func (v *Value) given(operator string) bool {
 	return false
 }
 
-// beforeProducts marks the nodes whose results reach a node that can have weights.
-func (g *Graph) beforeProducts() []bool {
-	before := make([]bool, len(g.Nodes))
-	for _, n := range slices.Backward(g.Nodes) {
-		for _, v := range n.Out {
-			before[n.Index] = before[n.Index] || v != nil && slices.ContainsFunc(v.Uses, func(u Use) bool {
-				return before[u.Node.Index] || len(weightInputs(u.Node)) > 0
-			})
-		}
-	}
-	return before
-}
-
 // axesOf counts the axes of more than one element.
 func axesOf(shape []int) int {
 	n := 0

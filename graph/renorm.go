@@ -51,27 +51,21 @@ func own(v *Value) bool {
 
 // beforeWeights marks the nodes whose results reach a prunable weight's node.
 func (g *Graph) beforeWeights() []bool {
-	before := make([]bool, len(g.Nodes))
-	reaches := map[*Value]bool{}
+	weighted := map[*Node]bool{}
 	for _, w := range g.Weights() {
 		for _, n := range w.Nodes {
-			for _, v := range n.In {
-				if v != nil {
-					reaches[v] = true
-				}
-			}
+			weighted[n] = true
 		}
 	}
+	return g.before(func(n *Node) bool { return weighted[n] })
+}
+
+// before marks the nodes whose results reach a node of a kind.
+func (g *Graph) before(kind func(*Node) bool) []bool {
+	before := make([]bool, len(g.Nodes))
 	for _, n := range slices.Backward(g.Nodes) {
 		for _, v := range n.Out {
-			before[n.Index] = before[n.Index] || v != nil && reaches[v]
-		}
-		if before[n.Index] {
-			for _, v := range n.In {
-				if v != nil {
-					reaches[v] = true
-				}
-			}
+			before[n.Index] = before[n.Index] || v != nil && slices.ContainsFunc(v.Uses, func(u Use) bool { return before[u.Node.Index] || kind(u.Node) })
 		}
 	}
 	return before

@@ -74,7 +74,7 @@ func (g *Graph) Roles() map[*Value]Role {
 	var before []bool
 	weightsBehind := func(n *Node) bool {
 		if before == nil {
-			before = g.beforeProducts()
+			before = g.before(func(n *Node) bool { return len(weightInputs(n)) > 0 })
 		}
 		return before[n.Index]
 	}
