@@ -125,7 +125,7 @@ func newCompiler(g *graph.Graph, state *State, opt Options) (*compiler, error) {
 			if own := g.FixedBatch(); own > 0 && own != opt.Batch {
 				return nil, err
 			}
-			free = g
+			free = g.BatchFirst()
 		}
 	}
 	if opt.Pool == nil {
@@ -223,6 +223,7 @@ func (c *compiler) build() {
 		in := &value{t: op.Info(t.Type, t.Shape...), final: true}
 		c.values[v.Index] = in
 		c.plan.Inputs = append(c.plan.Inputs, in.t)
+		c.plan.unbatched = append(c.plan.unbatched, v.BatchAxis < 0)
 	}
 	for _, n := range c.g.Nodes {
 		if !c.needs[n.Index] {

@@ -173,11 +173,7 @@ func againstRuntime(t *testing.T, path string) {
 		for k, in := range small.Inputs {
 			per := in.Size() / single
 			copy(in.F, inputs[k][lo*per:(lo+single)*per])
-			x := ortjudge.Tensor{F: append([]float32(nil), in.F...)}
-			for _, d := range in.Shape {
-				x.Shape = append(x.Shape, int64(d))
-			}
-			feed[g.Inputs[k].Name] = x
+			feed[g.Inputs[k].Name] = ortjudge.Floats(in.F, in.Shape).Moved(0, max(0, g.Inputs[k].BatchAxis))
 		}
 		if err := small.Forward(); err != nil {
 			t.Fatal(err)
@@ -187,9 +183,10 @@ func againstRuntime(t *testing.T, path string) {
 			t.Fatal(err)
 		}
 		for k, v := range g.Outputs {
-			w := want[v.Name].F
-			if len(w) == 0 || len(w) != len(small.Outputs[k].F) {
-				t.Fatalf("output %q has %d elements, ONNX Runtime gives %d", v.Name, len(small.Outputs[k].F), len(w))
+			y, ok := want[v.Name].BatchFirst(small.Outputs[k].Shape)
+			w := y.F
+			if len(w) == 0 || !ok {
+				t.Fatalf("output %q is %v with the batch first, ONNX Runtime gives %v", v.Name, small.Outputs[k].Shape, want[v.Name].Shape)
 			}
 			within(t, fmt.Sprintf("output %q at the file's batch", v.Name), small.Outputs[k].F, w, accepted)
 			per := len(w) / single

@@ -11,7 +11,8 @@ import (
 
 // Options of a compilation.
 type Options struct {
-	// Batch is the size of axis 0 of every input.
+	// Batch is the size of the batch axis of every input, which in a plan is axis 0, of inputs and of outputs,
+	// wherever the file has it.
 	Batch int
 	// Fixed keeps every input at the sizes that the file declares and Dims gives,
 	// axis 0 as well. Batch is not read then; that of the plan is the number of rows
@@ -44,21 +45,23 @@ type Options struct {
 // Plan is a compiled graph: calls in order, on buffers placed in one arena.
 type Plan struct {
 	// Name is that of the graph, as errors show it.
-	Name     string
-	Batch    int
-	Inputs   []*op.Tensor
-	Outputs  []*op.Tensor
-	forward  []call
-	backward []call
-	ctx      op.Context
-	loss     Loss
-	logits   *op.Tensor
-	dlogits  *op.Tensor
-	others   []further
-	grads    map[string]*op.Tensor
-	trained  []string
-	arena    []float32
-	work     int
+	Name    string
+	Batch   int
+	Inputs  []*op.Tensor
+	Outputs []*op.Tensor
+	// unbatched tells, per input, that it has no axis for the batch.
+	unbatched []bool
+	forward   []call
+	backward  []call
+	ctx       op.Context
+	loss      Loss
+	logits    *op.Tensor
+	dlogits   *op.Tensor
+	others    []further
+	grads     map[string]*op.Tensor
+	trained   []string
+	arena     []float32
+	work      int
 	// executor, if set, runs instead of the calls.
 	executor Executor
 	need     int64

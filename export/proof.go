@@ -46,25 +46,30 @@ type Proof struct {
 // Inputs fills the inputs of a plan with samples.
 type Inputs func(p *engine.Plan) error
 
-// Random returns inputs of normal numbers, integers of 0 and 1.
-func Random(seed uint64) Inputs {
-	return random(seed, func(rng *rand.Rand) float32 { return float32(rng.NormFloat64()) })
+// Random returns inputs of normal numbers for plans of g, integers of 0 and 1, or all that the tables have which
+// they are places in.
+func Random(g *graph.Graph, seed uint64) Inputs {
+	return random(g, seed, func(rng *rand.Rand) float32 { return float32(rng.NormFloat64()) })
 }
 
 // positive returns inputs between 0 and 1, for models that take logarithms or roots.
-func positive(seed uint64) Inputs {
-	return random(seed, func(rng *rand.Rand) float32 { return rng.Float32() })
+func positive(g *graph.Graph, seed uint64) Inputs {
+	return random(g, seed, func(rng *rand.Rand) float32 { return rng.Float32() })
 }
 
-func random(seed uint64, draw func(*rand.Rand) float32) Inputs {
+func random(g *graph.Graph, seed uint64, draw func(*rand.Rand) float32) Inputs {
 	return func(p *engine.Plan) error {
 		rng := rand.New(rand.NewPCG(seed, 11))
-		for _, in := range p.Inputs {
+		for k, in := range p.Inputs {
 			for i := range in.F {
 				in.F[i] = draw(rng)
 			}
+			below := int64(g.Inputs[k].Below())
+			if below == 0 {
+				below = 2
+			}
 			for i := range in.I {
-				in.I[i] = rng.Int64N(2)
+				in.I[i] = rng.Int64N(below)
 			}
 		}
 		return nil
@@ -93,13 +98,13 @@ type cannotRun struct{ error }
 // cut differently in the two models, beyond the tolerance; so float64 has the last word.
 func (v *prover) prove(fill Inputs) (Proof, error) {
 	proof := Proof{Generated: fill == nil, Precision: "float32"}
-	tries := []Inputs{fill}
-	if fill == nil {
-		tries = []Inputs{Random(1), positive(1), Random(1)}
-	}
 	g, until, err := v.runnable()
 	if err != nil {
 		return proof, cannotRun{err}
+	}
+	tries := []Inputs{fill}
+	if fill == nil {
+		tries = []Inputs{Random(g, 1), positive(g, 1), Random(g, 1)}
 	}
 	proof.Until = until
 	a, err := engine.Compile(g, engine.NewState(g), v.options())

@@ -47,7 +47,7 @@ func in64(t fataler, path string, removed [][]bool, pool *kernel.Pool) (precisio
 	check(err)
 	p, err := engine.Compile(known, engine.NewState(known), v.options())
 	check(err)
-	check(Random(1)(p))
+	check(Random(known, 1)(p))
 	inputs := clones(p.Inputs)
 	check(p.Forward())
 	r, err := v.interpret(masked, inputs)

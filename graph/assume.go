@@ -19,8 +19,8 @@ var (
 func (g *Graph) sizes(dims map[string]int, samples [2]int) ([]*Shapes, error) {
 	batch, other := map[string]bool{}, map[string]bool{}
 	for _, in := range g.Inputs {
-		if len(in.Dims) > 0 && in.Dims[0].Size < 0 && !in.Unbatched {
-			batch[in.Dims[0].Symbol] = true
+		if d, ok := in.BatchDim(); ok && d.Size < 0 {
+			batch[d.Symbol] = true
 		}
 	}
 	for _, in := range g.Inputs {
@@ -66,9 +66,9 @@ func (g *Graph) sizesAt(dims map[string]int, batch, other map[string]bool, sampl
 		}
 		s.dims, s.batch = b.Dims, 1
 		for _, in := range g.Inputs {
-			if in.Ranked && len(in.Dims) > 0 && !in.Unbatched {
-				if s.batch = in.Dims[0].Size; s.batch < 0 {
-					s.batch = b.Dims[in.Dims[0].Symbol]
+			if d, ok := in.BatchDim(); ok {
+				if s.batch = d.Size; s.batch < 0 {
+					s.batch = b.Dims[d.Symbol]
 				}
 				break
 			}

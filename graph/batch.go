@@ -13,17 +13,21 @@ import (
 const probe = 1009
 
 // FixedBatch returns the batch size that the file declares for its inputs, or 0
-// if it leaves it open. It is 1 where an input has no axis for it.
+// if it leaves it open. It is 1 where an input has no axis for it, and no other a size.
 func (g *Graph) FixedBatch() int {
-	if g.unbatched() != nil {
-		return 1
-	}
+	size := 0
 	for _, v := range g.Inputs {
-		if v.Ranked && len(v.Dims) > 0 && v.Dims[0].Size > 0 {
-			return v.Dims[0].Size
+		switch d, ok := v.BatchDim(); {
+		case ok && d.Size < 0 && g.unbatched() == nil:
+			return 0
+		case ok && d.Size > 0 && size == 0:
+			size = d.Size
 		}
 	}
-	return 0
+	if size == 0 && g.unbatched() != nil {
+		return 1
+	}
+	return size
 }
 
 // BatchSize is n, or the file's own batch size where it cannot be run at another.
@@ -38,12 +42,13 @@ func (g *Graph) BatchSize(dims map[string]int, n int) int {
 
 // FreeBatch returns a graph that computes the same as g at the file's own batch
 // size and runs at any other: Reshape targets and Resize sizes that carry the batch
-// size as a number follow it, and constants that stand beside batch values in a Concat
-// are repeated. g is not changed; a graph that needs nothing is returned as it
-// is. The error lists the nodes that stay bound to the file's batch.
+// size as a number follow it, and constants that stand beside batch values in a Concat, or that recurrent
+// layers begin with, are repeated. Its inputs and outputs have the batch on axis 0, moved there by Transpose nodes. g is not
+// changed; a graph that needs nothing is returned as it is. The error lists the nodes that stay bound to the
+// file's batch.
 func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
 	if v := g.unbatched(); v != nil {
-		return nil, fmt.Errorf("%s: input %q is one sample without an axis for the batch: the file runs at batch 1 only", g.Name, v.Name)
+		return nil, fmt.Errorf("%s: input %q is one sample without an axis for the batch: the file runs at batch %d only", g.Name, v.Name, g.FixedBatch())
 	}
 	own := g.FixedBatch()
 	base := max(own, 1)
@@ -60,7 +65,7 @@ func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
 			return nil, err
 		}
 		if len(free.Problems) == 0 && g.scales(free) {
-			return g, nil
+			return g.batchFirst(ref, free, base), nil
 		}
 	}
 	c := g.clone()
@@ -73,9 +78,10 @@ func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
 		}
 		s.Of[v.Index] = op.Info(v.Type, shape...)
 	}
+	r := &releaser{g: c, ref: ref, s: s, base: base, outer: map[*Value]int{}}
 	var nodes []*Node
 	for _, n := range c.Nodes {
-		for _, extra := range c.releaseNode(n, ref, s, base) {
+		for _, extra := range r.release(n) {
 			extra.Index = len(s.Ops)
 			s.Ops = append(s.Ops, nil)
 			for len(s.Of) < len(c.Values) {
@@ -98,6 +104,7 @@ func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
 			}
 		}
 		c.inferNode(s, n, trained)
+		r.follow(n)
 		nodes = append(nodes, n)
 	}
 	c.Nodes = nodes
@@ -108,7 +115,7 @@ func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
 	if len(s.Problems) > 0 {
 		return nil, fmt.Errorf("%s: the file fixes its batch size at %d and cannot be run at another:\n%w", g.Name, base, errors.Join(s.Problems...))
 	}
-	return c, nil
+	return c.batchFirst(ref, s, base), nil
 }
 
 // scales reports whether every output follows the batch.
@@ -120,23 +127,6 @@ func (g *Graph) scales(s *Shapes) bool {
 		}
 	}
 	return true
-}
-
-// releaseNode rewrites a node that carries the batch size as a constant. The
-// result are nodes to run before it.
-func (g *Graph) releaseNode(n *Node, ref, s *Shapes, base int) []*Node {
-	if n.Domain != "" {
-		return nil
-	}
-	switch n.Type {
-	case "Reshape":
-		g.releaseReshape(n, ref, s, base)
-	case "Concat":
-		return g.releaseConcat(n, ref, s)
-	case "Resize":
-		return g.releaseResize(n, ref, s)
-	}
-	return nil
 }
 
 // batchAxis finds the one axis that differs between the two inferences.
@@ -156,91 +146,27 @@ func batchAxis(a, b *op.Tensor) int {
 	return axis
 }
 
-// releaseReshape puts -1 where the batch goes and sizes elsewhere.
-func (g *Graph) releaseReshape(n *Node, ref, s *Shapes, base int) {
-	if len(n.In) != 2 || len(n.Out) != 1 || n.In[0] == nil || n.In[1] == nil || n.Out[0] == nil {
-		return
+// repeat makes nodes that expand axis of v, of that rank and length 1 there, to the length that like has along
+// another axis at run time: Shape of it, then Expand.
+func (g *Graph) repeat(name string, v *Value, rank, axis int, like *Value, likeAxis int) (*Value, []*Node) {
+	size := g.result(name + ".shape")
+	dim := g.result(name + ".dim")
+	full := g.result(name + ".full")
+	out := g.result(name)
+	lead := make([]int, axis)
+	tail := make([]int, rank-axis-1)
+	for k := range lead {
+		lead[k] = 1
 	}
-	in0, in1 := ref.Of[n.In[0].Index], s.Of[n.In[0].Index]
-	out0, target := ref.Of[n.Out[0].Index], s.Of[n.In[1].Index]
-	axis := batchAxis(in0, in1)
-	if axis < 0 || out0 == nil || target == nil || !target.IsConst() {
-		return
+	for k := range tail {
+		tail[k] = 1
 	}
-	to := -1
-	before := op.Size(in0.Shape[:axis])
-	for p := range out0.Shape {
-		if op.Size(out0.Shape[:p]) != before || out0.Shape[p]%base != 0 {
-			continue
-		}
-		// The batch is the outermost factor of its axis: it goes to the first place
-		// that fits, unless the axes before it are unchanged.
-		if to < 0 || p == axis && op.EqualShape(out0.Shape[:p], in0.Shape[:p]) {
-			to = p
-		}
+	return out, []*Node{
+		g.node("Shape", []*Value{like}, size, nil),
+		g.node("Gather", []*Value{size, g.constant(name+".axis", op.Vector(likeAxis))}, dim, nil),
+		g.node("Concat", []*Value{g.constant(name+".lead", op.Vector(lead...)), dim, g.constant(name+".tail", op.Vector(tail...))}, full, op.Attrs{"axis": op.IntAttr(0)}),
+		g.node("Expand", []*Value{v, full}, out, nil),
 	}
-	if to < 0 {
-		return
-	}
-	shape := append([]int{}, out0.Shape...)
-	shape[to] = -1
-	if slices.Contains(shape, 0) {
-		return
-	}
-	n.In[1] = g.constant(n.Out[0].Name+".free_batch", op.Vector(shape...))
-	n.Attrs = op.Attrs{}
-}
-
-// releaseConcat repeats constants along the batch axis of their neighbours.
-func (g *Graph) releaseConcat(n *Node, ref, s *Shapes) []*Node {
-	if len(n.Out) != 1 || n.Out[0] == nil || slices.Contains(n.In, nil) {
-		return nil
-	}
-	axis, batch := -1, 0
-	for _, v := range n.In {
-		a, b := ref.Of[v.Index], s.Of[v.Index]
-		if k := batchAxis(a, b); k >= 0 {
-			axis, batch = k, b.Shape[k]
-		}
-	}
-	at, ok := n.Attrs["axis"]
-	if axis < 0 || ok && int(at.I) == axis {
-		return nil
-	}
-	var extra []*Node
-	for i, v := range n.In {
-		t := s.Of[v.Index]
-		if t == nil || t.Rank() <= axis || t.Shape[axis] == batch || t.Shape[axis] != 1 {
-			continue
-		}
-		// The shape follows a neighbour's at run time: Shape of it, then Expand.
-		var like *Value
-		for _, u := range n.In {
-			if x := s.Of[u.Index]; x != nil && x.Rank() > axis && x.Shape[axis] == batch {
-				like = u
-			}
-		}
-		name := fmt.Sprintf("%s.free_batch%d", n.Out[0].Name, i)
-		size := g.result(name + ".shape")
-		dim := g.result(name + ".dim")
-		full := g.result(name + ".full")
-		out := g.result(name)
-		lead := make([]int, axis)
-		tail := make([]int, t.Rank()-axis-1)
-		for k := range lead {
-			lead[k] = 1
-		}
-		for k := range tail {
-			tail[k] = 1
-		}
-		extra = append(extra,
-			g.node("Shape", []*Value{like}, size, nil),
-			g.node("Gather", []*Value{size, g.constant(name+".axis", op.Vector(axis))}, dim, nil),
-			g.node("Concat", []*Value{g.constant(name+".lead", op.Vector(lead...)), dim, g.constant(name+".tail", op.Vector(tail...))}, full, op.Attrs{"axis": op.IntAttr(0)}),
-			g.node("Expand", []*Value{v, full}, out, nil))
-		n.In[i] = out
-	}
-	return extra
 }
 
 // constant adds an initializer to a graph in memory.

@@ -55,16 +55,16 @@ type Value struct {
 	Type op.Type
 	// Ranked is false where the file declares no shape.
 	Ranked bool
-	// Unbatched marks an input that is one sample, without an axis for the batch.
-	Unbatched bool
+	// BatchAxis is the axis of an input that has the batch, negative where there is none.
+	BatchAxis int
 }
 
 // Row is what one sample has of the declared shape of an input: all of it but the batch axis.
 func (v *Value) Row() []Dim {
-	if v.Unbatched {
+	if v.BatchAxis < 0 {
 		return v.Dims
 	}
-	return v.Dims[1:]
+	return slices.Concat(v.Dims[:v.BatchAxis], v.Dims[v.BatchAxis+1:])
 }
 
 // Use is an input of a node.
@@ -206,7 +206,7 @@ func read(m *onnxio.Model, name string, dense func(*onnxio.Model, *onnxio.Tensor
 		return nil, err
 	}
 	g.promoteConstants()
-	g.findUnbatched()
+	g.findBatchAxes()
 	return g, g.recogniseMasks()
 }
 

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -149,6 +150,43 @@ func TestFreeBatch(t *testing.T) {
 			b.Node("Resize", "y", []string{"t", "", "", b.Ints("s", 6, 2, 4)})
 			b.Output("y", 6, 2, 4)
 		}, "y", []int{6, 7, 4}},
+		{"all of a sequence through a layer", func(b *onnxtest.Builder) {
+			b.Input("x", 1, 5, 8)
+			b.Node("Transpose", "t", []string{"x"}, "perm", []int64{1, 0, 2})
+			b.Node("Reshape", "rows", []string{"t", b.Ints("s", 5, 8)})
+			b.Node("Gemm", "h", []string{"rows", b.Weight("w", 1, 8, 6)})
+			b.Node("Reshape", "y", []string{"h", b.Ints("s2", 5, 1, 6)})
+			b.Output("y", 5, 1, 6)
+		}, "y", []int{5, 7, 6}},
+		{"two samples, all of a sequence through a layer", func(b *onnxtest.Builder) {
+			b.Input("x", 2, 5, 8)
+			b.Node("Transpose", "t", []string{"x"}, "perm", []int64{1, 0, 2})
+			b.Node("Reshape", "rows", []string{"t", b.Ints("s", 10, 8)})
+			b.Node("Transpose", "h", []string{"rows"}, "perm", []int64{1, 0})
+			b.Node("Reshape", "y", []string{"h", b.Ints("s2", 8, 5, 2)})
+			b.Output("y", 8, 5, 2)
+		}, "y", []int{8, 5, 7}},
+		{"heads of a sequence through a layer", func(b *onnxtest.Builder) {
+			b.Input("x", 1, 5, 8)
+			b.Node("Transpose", "t", []string{"x"}, "perm", []int64{1, 0, 2})
+			b.Node("Reshape", "heads", []string{"t", b.Ints("s", 5, 2, 4)})
+			b.Node("Reshape", "rows", []string{"heads", b.Ints("s1", 5, 8)})
+			b.Node("Gemm", "h", []string{"rows", b.Weight("w", 1, 8, 6)})
+			b.Node("Reshape", "y", []string{"h", b.Ints("s2", 5, 1, 6)})
+			b.Output("y", 5, 1, 6)
+		}, "y", []int{5, 7, 6}},
+		{"states of a recurrent layer", func(b *onnxtest.Builder) {
+			b.Input("x", 5, 1, 4)
+			h := b.Floats("h", []float32{1, 2, 3}, 1, 1, 3)
+			b.Node("GRU", "y", []string{"x", b.Weight("w", 1, 1, 9, 4), b.Weight("r", 1, 1, 9, 3), "", "", h}, "hidden_size", 3)
+			b.Output("y", 5, 1, 1, 3)
+		}, "y", []int{5, 1, 7, 3}},
+		{"states of a recurrent layer with two samples", func(b *onnxtest.Builder) {
+			b.Input("x", 5, 2, 4)
+			h := b.Floats("h", []float32{1, 2, 3, 1, 2, 3}, 1, 2, 3)
+			b.Node("GRU", "y", []string{"x", b.Weight("w", 1, 1, 9, 4), b.Weight("r", 1, 1, 9, 3), "", "", h}, "hidden_size", 3)
+			b.Output("y", 5, 1, 2, 3)
+		}, "y", []int{5, 1, 7, 3}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -173,6 +211,11 @@ func TestFreeBatch(t *testing.T) {
 			again, err := free.Infer(Binding{Batch: g.FixedBatch()})
 			if err != nil {
 				t.Fatal(err)
+			}
+			for _, v := range slices.Concat(free.Inputs, free.Outputs) {
+				if got := sh.Of[v.Index].Shape; got[0] != 7 || v.BatchAxis != 0 {
+					t.Errorf("%q is %v at batch 7, want it first", v.Name, got)
+				}
 			}
 			if a, b := own.Of[g.Value(c.out).Index].Shape, again.Of[free.Value(c.out).Index].Shape; !op.EqualShape(a, b) {
 				t.Errorf("shape at the file's batch is %v, was %v", b, a)

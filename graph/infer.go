@@ -9,8 +9,8 @@ import (
 
 // Binding gives sizes to what a file leaves open, and overrides the batch.
 type Binding struct {
-	// Batch, if positive, replaces axis 0 of every graph input of rank 1 and
-	// above that has the batch there, also where the file fixes it.
+	// Batch, if positive, replaces the batch axis of every graph input that has one, also
+	// where the file fixes it.
 	Batch int
 	// Dims gives sizes to symbols.
 	Dims map[string]int
@@ -71,7 +71,7 @@ func (b Binding) InputShape(v *Value) ([]int, error) {
 	for i, d := range v.Dims {
 		size, ok := b.Dims[d.Symbol]
 		switch {
-		case i == 0 && b.Batch > 0 && !v.Unbatched:
+		case i == v.BatchAxis && b.Batch > 0:
 			shape[i] = b.Batch
 		case d.Size >= 0:
 			shape[i] = d.Size

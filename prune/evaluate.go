@@ -74,13 +74,13 @@ func evaluate(p, teacher *engine.Plan, others []int, d *data.Dataset, loss engin
 		if err != nil {
 			return nil, err
 		}
-		fill(p, b)
+		p.Feed(b.Inputs, b.Rows)
 		if err := p.Forward(); err != nil {
 			return nil, err
 		}
 		target := &engine.Target{Labels: b.Labels, Values: b.Targets}
 		if teacher != nil {
-			fill(teacher, b)
+			teacher.Feed(b.Inputs, b.Rows)
 			if err := teacher.Forward(); err != nil {
 				return nil, err
 			}
@@ -150,23 +150,4 @@ func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss, target *eng
 		}
 	}
 	return nil
-}
-
-// fill copies a batch into the plan's inputs; rows that the batch lacks repeat
-// the first.
-func fill(p *engine.Plan, b *data.Batch) {
-	for k, in := range p.Inputs {
-		src := b.Inputs[k]
-		per := in.Size() / p.Batch
-		if in.F == nil {
-			for i := range in.I {
-				in.I[i] = int64(src[i%len(src)])
-			}
-			continue
-		}
-		n := copy(in.F, src[:b.Rows*per])
-		for ; n < len(in.F); n += per {
-			copy(in.F[n:n+per], src[:per])
-		}
-	}
 }

@@ -113,7 +113,7 @@ func Samples(d *data.Dataset) func(p *engine.Plan) error {
 			return err
 		}
 		defer b.Release()
-		fill(p, b)
+		p.Feed(b.Inputs, b.Rows)
 		return nil
 	}
 }

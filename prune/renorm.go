@@ -145,7 +145,7 @@ func (r *Renorm) measure(g *graph.Graph, d *data.Dataset, pool *kernel.Pool, c C
 		if err != nil {
 			return nil, nil, err
 		}
-		fill(plan, b)
+		plan.Feed(b.Inputs, b.Rows)
 		b.Release()
 		if err := plan.Forward(); err != nil {
 			return nil, nil, err

@@ -49,7 +49,7 @@ func outputsOf(t *testing.T, g *graph.Graph, s *engine.State, d *data.Dataset) [
 		t.Fatal(err)
 	}
 	defer b.Release()
-	fill(p, b)
+	p.Feed(b.Inputs, b.Rows)
 	if err := p.Forward(); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestRenormStatistics(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Release()
-	fill(p, b)
+	p.Feed(b.Inputs, b.Rows)
 	if err := p.Forward(); err != nil {
 		t.Fatal(err)
 	}

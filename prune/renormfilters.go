@@ -118,7 +118,7 @@ func (r *Renorm) squares(d *data.Dataset, pool *kernel.Pool, c Config, size, bat
 		if err != nil {
 			return nil, err
 		}
-		fill(plan, b)
+		plan.Feed(b.Inputs, b.Rows)
 		_, err = plan.Step(&engine.Target{Labels: b.Labels})
 		b.Release()
 		if err != nil {

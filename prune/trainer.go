@@ -188,10 +188,10 @@ func cosine(step, steps int) float64 {
 // gradients runs forward and backward on a batch. Every gradient is by the masked
 // weights.
 func (t *Trainer) gradients(b *data.Batch) (float64, error) {
-	fill(t.plan, b)
+	t.plan.Feed(b.Inputs, b.Rows)
 	target := &engine.Target{Labels: b.Labels, Values: b.Targets}
 	if t.Config.Teacher != nil {
-		fill(t.Config.Teacher, b)
+		t.Config.Teacher.Feed(b.Inputs, b.Rows)
 		if err := t.Config.Teacher.Forward(); err != nil {
 			return 0, err
 		}

@@ -123,7 +123,7 @@ func (c *benchCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
-	feed(plan, b.Inputs, b.Rows)
+	plan.Feed(b.Inputs, b.Rows)
 	target := &engine.Target{Labels: b.Labels}
 	if classes == 0 {
 		target.Values = make([]float32, y.Size())

@@ -86,14 +86,14 @@ func assumedSizes(g *graph.Graph, gs *graph.Groups, dims map[string]int) map[str
 	assumed := map[string]int{}
 	for _, in := range g.Inputs {
 		for i, d := range in.Dims {
-			if _, given := dims[d.Symbol]; i > 0 && d.Size < 0 && !given {
+			if _, given := dims[d.Symbol]; i != in.BatchAxis && d.Size < 0 && !given {
 				assumed[d.Symbol] = gs.Dims[d.Symbol]
 			}
 		}
 	}
 	for _, in := range g.Inputs {
-		if len(in.Dims) > 0 {
-			delete(assumed, in.Dims[0].Symbol)
+		if d, ok := in.BatchDim(); ok {
+			delete(assumed, d.Symbol)
 		}
 	}
 	return assumed

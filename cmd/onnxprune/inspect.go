@@ -31,8 +31,10 @@ type inspection struct {
 	Outputs   []valueInfo `json:"outputs"`
 	// FixedBatch is the batch size that the file declares, 0 if it leaves that of an input open, and 1 where
 	// an input is one sample without an axis for the batch; Unbatched names such inputs.
+	// BatchAxes has the inputs whose batch is another axis than 0.
 	FixedBatch int            `json:"fixed_batch"`
 	Unbatched  []string       `json:"unbatched_inputs,omitempty"`
+	BatchAxes  map[string]int `json:"batch_axes,omitempty"`
 	Assumed    map[string]int `json:"assumed_sizes,omitempty"`
 	report.Size
 	Prunable report.Size `json:"prunable"`
@@ -130,10 +132,14 @@ func inspect(g *graph.Graph, dims map[string]int) (*inspection, error) {
 	}
 	for _, v := range g.Inputs {
 		i.Inputs = append(i.Inputs, s.info(v))
-		if v.Unbatched {
+		switch {
+		case v.BatchAxis < 0 && len(v.Dims) > 0:
 			i.Unbatched = append(i.Unbatched, v.Name)
-		} else if len(v.Dims) > 0 && v.Dims[0].Size < 0 {
-			i.FixedBatch = 0 // what others fix is something else
+		case v.BatchAxis > 0:
+			if i.BatchAxes == nil {
+				i.BatchAxes = map[string]int{}
+			}
+			i.BatchAxes[v.Name] = v.BatchAxis
 		}
 	}
 	for _, v := range g.Outputs {
@@ -333,6 +339,11 @@ func (i *inspection) remarks(con *console) error {
 	lines = append(append(lines, i.Problems...), i.NotPrunable...)
 	for _, name := range i.Unbatched {
 		lines = append(lines, fmt.Sprintf("input %s is taken for one sample without an axis for the batch, by what is computed from it", name))
+	}
+	for _, v := range i.Inputs {
+		if axis, ok := i.BatchAxes[v.Name]; ok {
+			lines = append(lines, fmt.Sprintf("the batch of input %s is its axis %d", v.Name, axis))
+		}
 	}
 	if i.FixedBatch > 1 {
 		lines = append(lines, fmt.Sprintf("the file declares a batch of %d: multiply-adds are those of one sample in it", i.FixedBatch))

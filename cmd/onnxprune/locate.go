@@ -47,8 +47,8 @@ func (c *verifyCmd) locate(a, b *graph.Graph, batch int, d *data.Dataset, dims m
 	}
 	found := ""
 	err = c.batches(pa, d, a, func(x *data.Batch) error {
-		feed(pa, x.Inputs, x.Rows)
-		feed(pb, x.Inputs, x.Rows)
+		pa.Feed(x.Inputs, x.Rows)
+		pb.Feed(x.Inputs, x.Rows)
 		if err := errors.Join(pa.Forward(), pb.Forward()); err != nil {
 			return err
 		}

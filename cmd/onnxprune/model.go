@@ -13,7 +13,6 @@ import (
 	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/internal/kernel"
 	"github.com/onnxprune/onnxprune/onnxio"
-	"github.com/onnxprune/onnxprune/op"
 	"github.com/onnxprune/onnxprune/report"
 )
 
@@ -211,6 +210,9 @@ func sampleMACs(g *graph.Graph, dims map[string]int) *int64 {
 // logits is the shape of output 0 for one sample, without the batch axis; false where
 // it is not known.
 func logits(g *graph.Graph, dims map[string]int) ([]int, bool) {
+	if free, err := g.FreeBatch(dims); err == nil {
+		g = free
+	}
 	shapes, err := g.Infer(graph.Binding{Batch: max(1, g.FixedBatch()), Dims: dims})
 	if err != nil {
 		return nil, false
@@ -233,28 +235,4 @@ func batchSize(given *int, g *graph.Graph, dims map[string]int, n int) int {
 		return *given
 	}
 	return g.BatchSize(dims, n)
-}
-
-// feed copies rows of inputs into a plan; rows that are missing repeat the first.
-func feed(p *engine.Plan, inputs [][]float32, rows int) {
-	for k, in := range p.Inputs {
-		per := in.Size() / p.Batch
-		for r := range p.Batch {
-			row := r
-			if r >= rows {
-				row = 0
-			}
-			copyRow(in, r*per, inputs[k][row*per:(row+1)*per])
-		}
-	}
-}
-
-func copyRow(t *op.Tensor, at int, row []float32) {
-	if t.F != nil {
-		copy(t.F[at:], row)
-		return
-	}
-	for i, v := range row {
-		t.I[at+i] = int64(v)
-	}
 }

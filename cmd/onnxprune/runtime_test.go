@@ -296,15 +296,12 @@ func compareBeside(t *testing.T, path, plain string) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	feed := map[string]ortjudge.Tensor{}
 	for k, in := range p.Inputs {
-		x := ortjudge.Tensor{F: make([]float32, in.Size())}
-		for i := range x.F {
-			x.F[i] = float32(rng.NormFloat64())
+		x := make([]float32, in.Size())
+		for i := range x {
+			x[i] = float32(rng.NormFloat64())
 		}
-		for _, d := range in.Shape {
-			x.Shape = append(x.Shape, int64(d))
-		}
-		copy(in.F, x.F)
-		feed[g.Inputs[k].Name] = x
+		copy(in.F, x)
+		feed[g.Inputs[k].Name] = ortjudge.Floats(x, in.Shape).Moved(0, max(0, g.Inputs[k].BatchAxis))
 	}
 	if err := p.Forward(); err != nil {
 		t.Fatal(err)
@@ -313,6 +310,10 @@ func compareBeside(t *testing.T, path, plain string) {
 		for k, v := range g.Outputs {
 			if v.Name != name {
 				continue
+			}
+			want, ok := want.BatchFirst(p.Outputs[k].Shape)
+			if !ok {
+				t.Fatalf("%s: output %q is %v with the batch first, ONNX Runtime gives %v", path, name, p.Outputs[k].Shape, want.Shape)
 			}
 			scale, worst := 1.0, 0.0
 			for _, w := range want.F {

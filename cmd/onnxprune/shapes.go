@@ -36,13 +36,13 @@ func shapesOf(g *graph.Graph, dims map[string]int) *symbolic {
 	s := &symbolic{assumed: map[string]int{}}
 	batch := map[string]bool{}
 	for _, in := range g.Inputs {
-		if len(in.Dims) > 0 && in.Dims[0].Size < 0 && !in.Unbatched {
-			batch[in.Dims[0].Symbol] = true
+		if d, ok := in.BatchDim(); ok && d.Size < 0 {
+			batch[d.Symbol] = true
 		}
 	}
 	for _, in := range g.Inputs {
 		for i, d := range in.Dims {
-			if _, given := dims[d.Symbol]; i > 0 && d.Size < 0 && !given && !batch[d.Symbol] {
+			if _, given := dims[d.Symbol]; i != in.BatchAxis && d.Size < 0 && !given && !batch[d.Symbol] {
 				s.assumed[d.Symbol] = sampleSize
 			}
 		}

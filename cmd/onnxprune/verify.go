@@ -181,8 +181,8 @@ func (c *verifyCmd) compare(a, b *graph.Graph, v *verification) error {
 		}
 	}
 	err = c.batches(pa, d, a, func(x *data.Batch) error {
-		feed(pa, x.Inputs, x.Rows)
-		feed(pb, x.Inputs, x.Rows)
+		pa.Feed(x.Inputs, x.Rows)
+		pb.Feed(x.Inputs, x.Rows)
 		if err := pa.Forward(); err != nil {
 			return err
 		}
@@ -255,7 +255,7 @@ func randomBatch(p *engine.Plan, g *graph.Graph, classes int, seed uint64) (*dat
 		s := data.InputSpec{Name: g.Inputs[i].Name, Integer: !t.Type.IsFloat(), Below: g.Inputs[i].Below()}
 		if t.Rank() > 0 {
 			s.Shape = t.Shape[1:]
-			if g.Inputs[i].Unbatched {
+			if g.Inputs[i].BatchAxis < 0 {
 				s.Shape = t.Shape
 			}
 		}

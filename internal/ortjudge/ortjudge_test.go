@@ -202,3 +202,20 @@ func TestResNet20(t *testing.T) {
 		t.Error("two runs on the same input differ")
 	}
 }
+
+func TestMoved(t *testing.T) {
+	x := Floats([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, []int{2, 3, 2})
+	y := x.Moved(1, 0)
+	if want := []float32{1, 2, 7, 8, 3, 4, 9, 10, 5, 6, 11, 12}; !slices.Equal(y.F, want) || !slices.Equal(y.Shape, []int64{3, 2, 2}) {
+		t.Errorf("axis 1 first is %v %v, want [3 2 2] %v", y.Shape, y.F, want)
+	}
+	if z := y.Moved(0, 1); !slices.Equal(z.F, x.F) || !slices.Equal(z.Shape, x.Shape) {
+		t.Errorf("and back is %v %v", z.Shape, z.F)
+	}
+	if z, ok := x.BatchFirst([]int{3, 2, 2}); !ok || !slices.Equal(z.F, y.F) {
+		t.Errorf("as [3,2,2] it is %v, %v", z.F, ok)
+	}
+	if _, ok := x.BatchFirst([]int{3, 4}); ok {
+		t.Error("[2,3,2] is taken for [3,4]")
+	}
+}

@@ -3,6 +3,7 @@ package ortjudge
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Tensor holds the elements of a tensor in row-major order, in exactly one of
@@ -19,6 +20,60 @@ type Tensor struct {
 	F     []float32
 	I     []int64
 	B     []bool
+}
+
+// Floats is a tensor of those elements.
+func Floats(f []float32, shape []int) Tensor {
+	x := Tensor{F: f, Shape: make([]int64, len(shape))}
+	for k, d := range shape {
+		x.Shape[k] = int64(d)
+	}
+	return x
+}
+
+// Moved is a copy of a tensor of floats with an axis at another place.
+func (x Tensor) Moved(from, to int) Tensor {
+	var order []int
+	for k := range x.Shape {
+		if k != from {
+			order = append(order, k)
+		}
+	}
+	if from < len(x.Shape) {
+		order = slices.Insert(order, to, from)
+	}
+	y := Tensor{Shape: make([]int64, len(order)), F: make([]float32, len(x.F))}
+	for k, a := range order {
+		y.Shape[k] = x.Shape[a]
+	}
+	place := make([]int64, len(order))
+	for i := range y.F {
+		rest := int64(i)
+		for k := len(order) - 1; k >= 0; k-- {
+			place[order[k]], rest = rest%y.Shape[k], rest/y.Shape[k]
+		}
+		at := int64(0)
+		for k, d := range x.Shape {
+			at = at*d + place[k]
+		}
+		y.F[i] = x.F[at]
+	}
+	return y
+}
+
+// BatchFirst moves the first axis to the front that gives x that shape, as the engine's plans have the batch; false
+// where none does.
+func (x Tensor) BatchFirst(shape []int) (Tensor, bool) {
+	want := Floats(nil, shape).Shape
+	if slices.Equal(x.Shape, want) {
+		return x, true
+	}
+	for k := range x.Shape {
+		if y := x.Moved(k, 0); slices.Equal(y.Shape, want) {
+			return y, true
+		}
+	}
+	return x, false
 }
 
 // ValueInfo describes an input or output that a model declares. Dims holds -1

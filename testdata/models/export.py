@@ -7,11 +7,13 @@ import torch
 def export(net, args, path, inputs, outputs, keep_bn=False, dynamic=True, opset=13, **options):
     """Writes net, which is in eval mode, as path.
 
+    dynamic: False for fixed sizes, or names of axes by input and output.
+
     keep_bn: leave BatchNormalization as nodes, in inference form. PyTorch folds it in
     EVAL mode and writes the training form in TRAINING mode; PRESERVE does neither.
     """
     mode = torch.onnx.TrainingMode
-    axes = {name: {0: "N"} for name in inputs + outputs} if dynamic else None
+    axes = {name: {0: "N"} for name in inputs + outputs} if dynamic is True else dynamic or None
     torch.onnx.export(
         net,
         args,

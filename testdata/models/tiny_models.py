@@ -364,6 +364,34 @@ class Recurrent(nn.Module):
         return self.fc(self.last(self.both(x)[0])[0][-1])
 
 
+class Lines(nn.Module):
+    """A reader of text lines, [1,1,8,20] to [5,1,7]: columns of an image go through LSTMs in both directions, and all of them at once through a layer; fixed batch 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(*conv_bn(1, 6, 3, 2), nn.ReLU(), nn.Conv2d(6, 8, (4, 2), (4, 2)), nn.ReLU())
+        self.first, self.second = nn.LSTM(8, 6, bidirectional=True), nn.LSTM(10, 6)
+        self.between, self.fc = nn.Linear(12, 10), nn.Linear(6, 7)
+
+    def forward(self, x):
+        x = self.first(self.stem(x).squeeze(2).permute(2, 0, 1))[0]
+        t, b, c = (int(d) for d in x.shape)
+        x = self.between(x.view(t * b, c)).view(t, b, 10)
+        return self.fc(self.second(F.relu(x))[0])
+
+
+class Stream(nn.Module):
+    """A step of speech recognition: a piece of a sequence [T,batch,4] and the states [2,batch,6] before it, to outputs and the states behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.front, self.gru, self.fc = nn.Linear(4, 9), nn.GRU(9, 6, 2), nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 5))
+
+    def forward(self, x, state):
+        x, state = self.gru(F.relu(self.front(x)), state)
+        return self.fc(x), state
+
+
 def mlp():
     return nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 5))
 
@@ -400,6 +428,10 @@ def main():
     write(17, "tiny_detector", Detector, (3, 16, 16), dynamic=False, **names)
     write(18, "tiny_recurrent", Recurrent, (2, 1, 8, 12))
     write(18, "tiny_recurrent_bn", Recurrent, (2, 1, 8, 12), keep_bn=True)
+    write(19, "tiny_lines_b1", Lines, (1, 1, 8, 20), dynamic=False)
+    names = {"inputs": ("input", "state"), "outputs": ("logits", "state_after")}
+    axes = {name: {1: "batch"} for pair in names.values() for name in pair}
+    write(20, "tiny_stream", Stream, (4, 2, 4), (2, 2, 6), dynamic=axes, **names)
     write_if()
     write_functions()
 

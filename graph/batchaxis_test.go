@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/onnxprune/onnxprune/internal/onnxtest"
+	"github.com/onnxprune/onnxprune/onnxio"
 )
 
 // TestUnbatched: what tells an image from a batch of rows.
@@ -55,8 +56,8 @@ func TestUnbatched(t *testing.T) {
 			b.Output(c.first(b), c.shape...)
 			g := build(t, b)
 			in := g.Inputs[0]
-			if in.Unbatched != c.want {
-				t.Fatalf("unbatched is %v, want %v", in.Unbatched, c.want)
+			if (in.BatchAxis < 0) != c.want {
+				t.Fatalf("the batch is axis %d, one sample is %v", in.BatchAxis, c.want)
 			}
 			row, at2 := 2, 2
 			if c.want {
@@ -170,5 +171,99 @@ func TestHeads(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error is %v, wants %s in it", err, want)
 		}
+	}
+}
+
+// TestBatchAxes: where inputs have the batch, beside each other and by what reads them.
+func TestBatchAxes(t *testing.T) {
+	type input struct {
+		name string
+		dims []any // numbers, names, nil for neither
+	}
+	lstm := func(b *onnxtest.Builder, x, h string) string {
+		return b.Node("LSTM", "y", []string{x, b.Weight("w", 1, 1, 12, 4), b.Weight("r", 1, 1, 12, 3), "", "", h, h}, "hidden_size", 3)
+	}
+	for _, c := range []struct {
+		name   string
+		inputs []input
+		read   func(b *onnxtest.Builder) string
+		want   []int
+		fixed  int
+	}{
+		{"named on axis 0", []input{{"x", []any{"N", 3, "H"}}}, nil, []int{0}, 0},
+		{"fixed", []input{{"x", []any{4, 3, 8}}}, nil, []int{0}, 4},
+		{"a name with batch in it", []input{{"x", []any{12, "Batch_size", 8}}}, nil, []int{1}, 0},
+		{"two such names", []input{{"x", []any{"batch", "batch_2", 8}}}, nil, []int{0}, 0},
+		{"an input of that name, without names for its axes", []input{{"batch_x", []any{1, nil, 8}}}, nil, []int{0}, 1},
+		{"names that an exporter made of the input's", []input{{"batch", []any{1, "batch_dynamic_axes_1", 8}}}, nil, []int{0}, 1},
+		{"the other input's name", []input{{"x", []any{"N", 3}}, {"h", []any{2, "N", 6}}}, nil, []int{0, 1}, 0},
+		{"the other input's name, whatever comes first", []input{{"h", []any{2, "N", 6}}, {"x", []any{"N", 3}}}, nil, []int{1, 0}, 0},
+		{"no names", []input{{"x", []any{nil, 3}}, {"h", []any{2, nil, 6}}}, nil, []int{0, 1}, 0},
+		{"another open axis with a name", []input{{"x", []any{"N", 3}}, {"h", []any{2, "T", 6}}}, nil, []int{0, -1}, 1},
+		{"a table", []input{{"x", []any{"N", 3}}, {"table", []any{64, 3}}}, nil, []int{0, -1}, 1},
+		{"one row beside an open batch", []input{{"x", []any{"N", 3}}, {"scale", []any{1, 3}}}, nil, []int{0, 0}, 0},
+		{"two names for the batch", []input{{"x", []any{"N", 3}}, {"y", []any{"M", 3}}}, nil, []int{0, 0}, 0},
+		{"the number of the other input's batch", []input{{"x", []any{1, 3}}, {"h", []any{2, 1, 6}}}, nil, []int{0, 1}, 1},
+		{"that number twice", []input{{"x", []any{1, 3}}, {"h", []any{2, 1, 1}}}, nil, []int{0, -1}, 1},
+		{"no axis", []input{{"x", []any{"N", 3}}, {"rate", nil}}, nil, []int{0, -1}, 0},
+		{"sequence first", []input{{"x", []any{7, 1, 4}}}, func(b *onnxtest.Builder) string { return lstm(b, "x", "") }, []int{1}, 1},
+		{"sequence first behind a layer and half of it", []input{{"x", []any{7, 1, 5}}}, func(b *onnxtest.Builder) string {
+			a := b.Node("MatMul", "a", []string{"x", b.Weight("u", 1, 5, 4)})
+			a = b.Node("Add", "c", []string{b.Weight("v", 1, 4), a})
+			return lstm(b, b.Node("Slice", "d", []string{a, b.Ints("from", 0), b.Ints("to", 3), b.Ints("axes", 0)}), "")
+		}, []int{1}, 1},
+		{"batch first", []input{{"x", []any{1, 7, 4}}}, func(b *onnxtest.Builder) string {
+			return lstm(b, b.Node("Transpose", "t", []string{"x"}, "perm", []int64{1, 0, 2}), "")
+		}, []int{0}, 1},
+		{"batch first by layout", []input{{"x", []any{1, 7, 4}}}, func(b *onnxtest.Builder) string {
+			return b.Node("LSTM", "y", []string{"x", b.Weight("w", 1, 1, 12, 4), b.Weight("r", 1, 1, 12, 3)}, "hidden_size", 3, "layout", 1)
+		}, []int{0}, 1},
+		{"states of two layers", []input{{"x", []any{1, 7, 4}}, {"h", []any{2, 1, 3}}}, func(b *onnxtest.Builder) string {
+			x := b.Node("Transpose", "t", []string{"x"}, "perm", []int64{1, 0, 2})
+			one := b.Node("Gather", "one", []string{"h", b.Ints("second", 1)}, "axis", 0)
+			return lstm(b, x, one)
+		}, []int{0, 1}, 1},
+		{"states taken apart", []input{{"x", []any{1, 7, 4}}, {"h", []any{2, 1, 3}}}, func(b *onnxtest.Builder) string {
+			x := b.Node("Transpose", "t", []string{"x"}, "perm", []int64{1, 0, 2})
+			b.Node("Slice", "s", []string{"h", b.Ints("from", 0), b.Ints("to", 1), b.Ints("axes", 0)})
+			b.Node("Squeeze", "q", []string{"s", b.Ints("axis", 0)})
+			return lstm(b, x, b.Node("Unsqueeze", "u", []string{"q", b.Ints("axis2", 0)}))
+		}, []int{0, 1}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := onnxtest.New(13, 1)
+			if strings.Contains(c.name, "layout") {
+				b = onnxtest.New(14, 1)
+			}
+			for _, in := range c.inputs {
+				b.Input(in.name, make([]int64, len(in.dims))...)
+				shape := b.Proto.Graph.Input[len(b.Proto.Graph.Input)-1].Type.GetTensorType().Shape
+				for k, d := range in.dims {
+					shape.Dim[k] = &onnxio.TensorShapeProto_Dimension{}
+					switch d := d.(type) {
+					case int:
+						shape.Dim[k].Value = &onnxio.TensorShapeProto_Dimension_DimValue{DimValue: int64(d)}
+					case string:
+						shape.Dim[k].Value = &onnxio.TensorShapeProto_Dimension_DimParam{DimParam: d}
+					}
+				}
+			}
+			out := b.Node("Relu", "out", []string{c.inputs[0].name})
+			if c.read != nil {
+				out = c.read(b)
+			}
+			b.Output(out)
+			g := build(t, b)
+			var got []int
+			for _, in := range g.Inputs {
+				got = append(got, in.BatchAxis)
+				if d, ok := in.BatchDim(); ok && (len(in.Row()) != len(in.Dims)-1 || d != in.Dims[in.BatchAxis]) || !ok && len(in.Row()) != len(in.Dims) {
+					t.Errorf("input %q %v has the batch %v, %v and rows %v", in.Name, in.Dims, d, ok, in.Row())
+				}
+			}
+			if !slices.Equal(got, c.want) || g.FixedBatch() != c.fixed {
+				t.Errorf("batch axes are %v, want %v; the file's batch is %d, want %d", got, c.want, g.FixedBatch(), c.fixed)
+			}
+		})
 	}
 }
