@@ -15,6 +15,7 @@ type InputSpec struct {
 	Shape   []int // without the batch axis; -1 where the model leaves it free
 	Integer bool  // token ids and the like: integer shards, never normalised
 	Below   int   // made-up integers are below it; 0: they are 0 or 1
+	Dims    []int // Shape with the batch axis, for a hint where rows lack another one; may be nil
 }
 
 // Options says what Open expects besides the inputs.

@@ -111,6 +111,11 @@ func (d *Dataset) open(inputs []InputSpec, opts Options) error {
 		s.open(d.dir, count, &bad)
 	}
 	if err := bad.err(); err != nil {
+		for _, s := range d.inputs {
+			if axis := s.otherAxis(); axis >= 0 {
+				err = fmt.Errorf("%w\nhint: if the batch of %q is its axis %d, say so in the file: dynamic_axes={%q: {%d: \"batch\"}} at export", err, s.spec.Name, axis, s.spec.Name, axis)
+			}
+		}
 		return err
 	}
 	d.checkRows(count, &bad)
@@ -197,6 +202,24 @@ func (s *stream) open(dir string, count int, bad *problems) {
 	}
 }
 
+// fits reports whether rows are as the model wants them, which leaves dimensions below 0 free.
+func fits(shape, want []int) bool {
+	return slices.EqualFunc(shape, want, func(have, want int) bool { return want < 0 || have == want })
+}
+
+// otherAxis is the axis that rows of the first shard lack instead of the batch, else -1.
+func (s *stream) otherAxis() int {
+	if len(s.shards) == 0 || s.shards[0] == nil || fits(s.shards[0].rowShape(), s.spec.Shape) {
+		return -1
+	}
+	for axis := range s.spec.Dims {
+		if fits(s.shards[0].rowShape(), slices.Delete(slices.Clone(s.spec.Dims), axis, axis+1)) {
+			return axis
+		}
+	}
+	return -1
+}
+
 func (s *stream) checkInput(sh *shard, bad *problems) {
 	t := sh.head.DType
 	if s.spec.Integer && (t == Float32 || t == Float64) {
@@ -206,11 +229,7 @@ func (s *stream) checkInput(sh *shard, bad *problems) {
 		bad.add("%s: dtype %s, model input %q is float and wants uint8, float32 or float64", sh.name, t, s.spec.Name)
 	}
 	shape := sh.rowShape()
-	fits := len(shape) == len(s.spec.Shape)
-	for i := 0; fits && i < len(shape); i++ {
-		fits = s.spec.Shape[i] < 0 || s.spec.Shape[i] == shape[i]
-	}
-	if !fits {
+	if !fits(shape, s.spec.Shape) {
 		bad.add("%s: rows of %v, model input %q has rows of %v", sh.name, shape, s.spec.Name, s.spec.Shape)
 	}
 }

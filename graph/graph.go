@@ -55,6 +55,9 @@ type Value struct {
 	Type op.Type
 	// Ranked is false where the file declares no shape.
 	Ranked bool
+	// Transform says what a weight holds that was not learned, as a Fourier transform; see graph/transform.go. Such weights
+	// are neither pruned nor trained.
+	Transform string
 	// BatchAxis is the axis of an input that has the batch, negative where there is none.
 	BatchAxis int
 }
@@ -207,7 +210,11 @@ func read(m *onnxio.Model, name string, dense func(*onnxio.Model, *onnxio.Tensor
 	}
 	g.promoteConstants()
 	g.findBatchAxes()
-	return g, g.recogniseMasks()
+	if err := g.recogniseMasks(); err != nil {
+		return nil, err
+	}
+	g.findTransforms()
+	return g, nil
 }
 
 // promoteConstants makes initializers of Constant nodes that hold parameters of layers

@@ -29,7 +29,7 @@ func weightInputs(n *Node) []int {
 // Weights returns the prunable weights, in the order of their first use: float
 // initializers of rank 2 and above that Conv, ConvTranspose, Gemm or MatMul
 // take as constant operand, and LSTM, GRU and RNN as weights, whole or in parts: see
-// [Value.Stored].
+// [Value.Stored]. Not those that hold a [Value.Transform].
 func (g *Graph) Weights() []Weight {
 	var ws []Weight
 	at := map[*Value]int{}
@@ -39,7 +39,7 @@ func (g *Graph) Weights() []Weight {
 				continue
 			}
 			for _, v := range n.In[i].Stored() {
-				if !v.Init.Type.IsFloat() || v.Init.Rank() < 2 {
+				if !v.Init.Type.IsFloat() || v.Init.Rank() < 2 || v.Transform != "" {
 					continue
 				}
 				k, seen := at[v]
@@ -87,7 +87,7 @@ func (g *Graph) Roles() map[*Value]Role {
 				continue
 			}
 			for _, v := range n.parameters(i) {
-				if v.Init.Type.IsFloat() && roles[v] != Statistic && n.learned(i, v, weightsBehind) {
+				if v.Init.Type.IsFloat() && v.Transform == "" && roles[v] != Statistic && n.learned(i, v, weightsBehind) {
 					roles[v] = Trained
 				}
 			}

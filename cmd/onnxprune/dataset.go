@@ -23,12 +23,17 @@ func specs(g *graph.Graph, dims map[string]int) ([]data.InputSpec, error) {
 			continue
 		}
 		s := data.InputSpec{Name: in.Name, Integer: !in.Type.IsFloat(), Below: in.Below()}
-		for _, d := range in.Row() {
-			size := d.Size
-			if given, ok := dims[d.Symbol]; ok && size < 0 {
-				size = given
+		size := func(d graph.Dim) int {
+			if given, ok := dims[d.Symbol]; ok && d.Size < 0 {
+				return given
 			}
-			s.Shape = append(s.Shape, size)
+			return d.Size
+		}
+		for _, d := range in.Row() {
+			s.Shape = append(s.Shape, size(d))
+		}
+		for _, d := range in.Dims {
+			s.Dims = append(s.Dims, size(d))
 		}
 		out = append(out, s)
 	}

@@ -91,6 +91,15 @@ func computedLines(g *graph.Graph) []string {
 		lines = append(lines, fmt.Sprintf("not prunable: the weights of %s are quantised: %s", plural(len(whole), "node"), list(whole)),
 			"hint: prune the model in floating point, and quantise what comes out")
 	}
+	held := map[string][]string{}
+	for _, v := range g.Initializers() {
+		if v.Transform != "" {
+			held[v.Transform] = append(held[v.Transform], v.Name)
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(held)) {
+		lines = append(lines, fmt.Sprintf("not prunable: what was not learned (%s) stays as it is: %s", what, list(held[what])))
+	}
 	return lines
 }
 

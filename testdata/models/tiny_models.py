@@ -392,6 +392,28 @@ class Stream(nn.Module):
         return self.fc(x), state
 
 
+class Spectrum(nn.Module):
+    """Sounds [N,160] to their logarithmic mel spectrum, by a convolution with a windowed Fourier transform and a product with a bank of filters, as exported with what follows."""
+
+    def __init__(self, n=32, filters=9):
+        super().__init__()
+        t, k = torch.arange(n), torch.arange(n // 2 + 1)
+        angle = 2 * np.pi * k[:, None] * t / n
+        self.register_buffer("basis", (torch.cat([angle.cos(), -angle.sin()]) * torch.hann_window(n))[:, None])
+        mel = torch.linspace(0, 2595 * np.log10(1 + 8000 / 700), filters + 2)
+        edge = 700 * (10 ** (mel / 2595) - 1)
+        up = (500.0 * k[:, None] - edge[:-2]) / (edge[1:-1] - edge[:-2])
+        down = (edge[2:] - 500.0 * k[:, None]) / (edge[2:] - edge[1:-1])
+        self.register_buffer("bank", torch.minimum(up, down).clamp(min=0))
+        self.net = nn.Sequential(nn.Conv1d(filters, 10, 3, padding=1), nn.ReLU(), nn.Conv1d(10, 12, 3), nn.ReLU())
+        self.fc = nn.Linear(12, 5)
+
+    def forward(self, x):
+        re, im = F.conv1d(x[:, None], self.basis, stride=16).chunk(2, 1)
+        mel = ((re * re + im * im).transpose(1, 2) @ self.bank + 1e-3).log()
+        return self.fc(self.net(mel.transpose(1, 2)).mean(2))
+
+
 def mlp():
     return nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 5))
 
@@ -429,6 +451,7 @@ def main():
     write(18, "tiny_recurrent", Recurrent, (2, 1, 8, 12))
     write(18, "tiny_recurrent_bn", Recurrent, (2, 1, 8, 12), keep_bn=True)
     write(19, "tiny_lines_b1", Lines, (1, 1, 8, 20), dynamic=False)
+    write(21, "tiny_spectrum", Spectrum, (2, 160))
     names = {"inputs": ("input", "state"), "outputs": ("logits", "state_after")}
     axes = {name: {1: "batch"} for pair in names.values() for name in pair}
     write(20, "tiny_stream", Stream, (4, 2, 4), (2, 2, 6), dynamic=axes, **names)
