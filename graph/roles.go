@@ -26,6 +26,11 @@ func weightInputs(n *Node) []int {
 	return n.Def.Weights
 }
 
+// Weighs reports whether v is an input of n that has weights.
+func (n *Node) Weighs(v *Value) bool {
+	return slices.ContainsFunc(weightInputs(n), func(i int) bool { return i < len(n.In) && n.In[i] == v })
+}
+
 // Weights returns the prunable weights, in the order of their first use: float
 // initializers of rank 2 and above that Conv, ConvTranspose, Gemm or MatMul
 // take as constant operand, and LSTM, GRU and RNN as weights, whole or in parts: see

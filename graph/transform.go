@@ -13,14 +13,15 @@ const (
 	cosine     = "cosine transform"
 	filterBank = "filter bank"
 	smoothing  = "one filter for all channels"
+	sines      = "table of sines"
 )
 
 // transformLimit is the number of elements of the largest weight that is looked at.
 const transformLimit = 1 << 23
 
 // findTransforms sets Value.Transform of weights that were not learned, by what they hold: Fourier and cosine transforms
-// and filter banks as spectrograms are computed with, where nothing learned comes before them; and
-// depthwise filters that are the same for all channels, as for smoothing.
+// and filter banks as spectrograms are computed with, where nothing learned comes before them;
+// depthwise filters that are the same for all channels, as for smoothing; and tables of sines, as of places in a sequence.
 func (g *Graph) findTransforms() {
 	learned := map[*Value]bool{}
 	for _, n := range g.Nodes {
@@ -34,6 +35,13 @@ func (g *Graph) findTransforms() {
 					v.Transform = g.transform(n, v, behind)
 				}
 				behind = behind || v.Transform == ""
+			}
+		}
+		if n.Domain == "" && (arithmetic(n) || n.Type == "Gather") {
+			for _, v := range n.In {
+				if v != nil && v.FromInit && v.Transform == "" && v.Init.Type.IsFloat() && g.isTableOfSines(v) {
+					v.Transform = sines
+				}
 			}
 		}
 		if n.Type == "Gather" && n.Domain == "" && len(n.In) > 0 {
@@ -62,12 +70,7 @@ func (g *Graph) transform(n *Node, v *Value, behind bool) string {
 	if behind || n.Type != "Conv" && n.Type != "MatMul" && n.Type != "Gemm" || n.Type == "Conv" && n.Attrs["group"].I > 1 {
 		return ""
 	}
-	var long []int
-	for _, d := range shape {
-		if d > 1 {
-			long = append(long, d)
-		}
-	}
+	long := longAxes(shape)
 	if len(long) != 2 || min(long[0], long[1]) < leastFilters {
 		return ""
 	}
@@ -93,6 +96,25 @@ func (g *Graph) transform(n *Node, v *Value, behind bool) string {
 		}
 	}
 	return ""
+}
+
+// longAxes are the dimensions above 1.
+func longAxes(shape []int) []int {
+	return slices.DeleteFunc(slices.Clone(shape), func(d int) bool { return d == 1 })
+}
+
+// isTableOfSines reports whether all columns of a table, or all rows, are sines of some frequency and phase each.
+func (g *Graph) isTableOfSines(v *Value) bool {
+	long := longAxes(v.Init.Shape)
+	if len(long) != 2 || min(long[0], long[1]) < leastFilters || v.Init.Size() > transformLimit {
+		return false
+	}
+	f := g.elements(v)
+	if len(f) != long[0]*long[1] {
+		return false
+	}
+	columns, rows := matrix{f, long[1], long[0], 1, long[1], 0}, matrix{f, long[0], long[1], long[1], 1, 0}
+	return columns.areSines() || rows.areSines()
 }
 
 // elements are those of an initializer, read from the file where an outline lacks them.
@@ -164,6 +186,32 @@ func (m *matrix) rotates(angle func(t, n int) float64) bool {
 		}
 	}
 	return false
+}
+
+// areSines reports whether every filter is a·cos(ω·t + φ), with neighbours that add up to the same multiple of what is
+// between them, and at least half of them are no constants.
+func (m *matrix) areSines() bool {
+	waves := 0
+	for k := range m.count {
+		product, square, sum := 0.0, 0.0, 0.0
+		for t := 1; t+1 < m.length; t++ {
+			around, x := m.at(k, t-1)+m.at(k, t+1), m.at(k, t)
+			product, square, sum = product+around*x, square+x*x, sum+around*around+x*x
+		}
+		c, miss, constant := product/max(square, math.SmallestNonzeroFloat64), 0.0, true
+		for t := 1; t+1 < m.length; t++ {
+			d := m.at(k, t-1) + m.at(k, t+1) - c*m.at(k, t)
+			miss += d * d
+			constant = constant && m.at(k, t) == m.at(k, t-1)
+		}
+		if !(miss <= 1e-6*sum && math.Abs(c) < 2.001) { // places are multiplied with frequencies in float32
+			return false
+		}
+		if !constant {
+			waves++
+		}
+	}
+	return 2*waves >= m.count
 }
 
 // isFilterBank reports whether every filter is one hill of positive numbers between zeros, and the hills follow each other

@@ -149,6 +149,61 @@ func TestTransforms(t *testing.T) {
 	}
 }
 
+// TestTablesOfSines: places in a sequence that were computed, beside learned ones.
+func TestTablesOfSines(t *testing.T) {
+	const places, width = 300, 16
+	place := table(places, width, func(k, t int) float64 {
+		return math.Sin(float64(float32(k)*float32(math.Pow(1e4, -float64(t/2*2)/width))) + math.Pi/2*float64(t%2))
+	})
+	rotary := table(places, width, func(k, t int) float64 { return math.Cos(float64(k) * math.Pow(1e4, -float64(t%8)/8)) })
+	learned := table(places, width, func(k, t int) float64 { _, f := math.Modf(math.Sin(float64(k*width+t)*12.9898) * 43758.5453); return f })
+	tuned := table(places, width, func(k, t int) float64 { return float64(place[k*width+t]) + 0.01*float64(learned[k*width+t]) })
+	for _, c := range []struct {
+		name     string
+		operator string
+		f        []float32
+		shape    []int
+		want     bool
+	}{
+		{"added", "Add", place, []int{1, places, width}, true},
+		{"added, sequence first", "Add", place, []int{places, 1, width}, true},
+		{"places last", "Mul", transposed(rotary, places), []int{1, width, places}, true},
+		{"multiplied", "Mul", rotary, []int{places, width}, true},
+		{"looked up", "Gather", place, []int{places, width}, true},
+		{"learned", "Add", learned, []int{1, places, width}, false},
+		{"learned and looked up", "Gather", learned, []int{places, width}, false},
+		{"trained on from sines", "Add", tuned, []int{1, places, width}, false},
+		{"one number for a place", "Mul", table(places, width, func(k, t int) float64 { return float64(learned[k]) }), []int{1, places, width}, false},
+		{"ones", "Mul", table(places, width, func(k, t int) float64 { return 1 }), []int{1, places, width}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := onnxtest.New(13, 1)
+			b.Floats("w", c.f, c.shape...)
+			in := []string{b.Node("MatMul", "h", []string{b.Input("x", -1, 1), b.Weight("u", 1, 1, 1)}), "w"}
+			if c.operator == "Gather" {
+				b.Proto.Graph.Input = append(b.Proto.Graph.Input, onnxio.NewTensorValueInfo("ids", 7, []int64{-1}))
+				in = []string{"w", "ids"}
+			}
+			y := b.Node(c.operator, "y", in)
+			b.Output(b.Node("MatMul", "z", []string{y, b.Weight("v", 1, c.shape[len(c.shape)-1], 2)}))
+			g := build(t, b)
+			outline, err := Outline(b.Model(t), "test.onnx")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, g := range []*Graph{g, outline} {
+				w := g.Value("w")
+				if got := w.Transform == sines; got != c.want {
+					t.Fatalf("a table of sines is %v, want %v", got, c.want)
+				}
+				if trained := g.Roles()[w] == Trained; trained == c.want {
+					t.Errorf("trained is %v", trained)
+				}
+			}
+		})
+	}
+}
+
 // half stores elements as float16.
 func half(x *onnxio.TensorProto, f []float32) {
 	typ := int32(10)

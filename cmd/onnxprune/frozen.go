@@ -93,7 +93,7 @@ func computedLines(g *graph.Graph) []string {
 	}
 	held := map[string][]string{}
 	for _, v := range g.Initializers() {
-		if v.Transform != "" {
+		if v.Transform != "" && slices.ContainsFunc(v.Uses, func(u graph.Use) bool { return u.Node.Weighs(v) }) {
 			held[v.Transform] = append(held[v.Transform], v.Name)
 		}
 	}
