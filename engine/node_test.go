@@ -428,7 +428,11 @@ func (c *nodeCase) compile(pool *kernel.Pool, fixed []bool, by entry, batch int)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := Compile(g, NewState(g), Options{Batch: batch, Dims: dims, Pool: pool})
+	// A plan for a batch has it on axis 0 throughout.
+	opt := Options{Batch: batch, Dims: dims, Pool: pool}
+	opt.Fixed = by == direct && (slices.ContainsFunc(c.out, func(y *op.Tensor) bool { return y.Rank() > 0 && y.Shape[0] != batch }) ||
+		slices.ContainsFunc(g.Inputs, func(v *graph.Value) bool { return v.BatchAxis > 0 }))
+	p, err := Compile(g, NewState(g), opt)
 	return p, feed, err
 }
 
