@@ -36,12 +36,16 @@ func ParseAugment(name string) (Augment, error) {
 // ResolveAugment replaces AugmentAuto by the choice for this dataset: CropFlip for one
 // input of colour images, [3,H,W] with H and W of at least 24, with class numbers as
 // labels; otherwise None, since small and grey glyphs are often signs that a mirror or a
-// cut changes. Any other value is returned, or is an error where no input is an image.
+// cut changes, and labels of positions would have to move with them. Any other value is returned, or is an error where no
+// input is an image, or labels are of positions.
 func (d *Dataset) ResolveAugment(a Augment) (Augment, error) {
 	switch a {
 	case AugmentNone:
 		return a, nil
 	case AugmentFlip, AugmentCropFlip:
+		if d.labels != nil && d.labels.dtype != Float32 && len(d.labels.shape) > 0 {
+			return 0, fmt.Errorf("augmentation %s moves images, and not the labels of their positions", a)
+		}
 		for _, s := range d.inputs {
 			if s.image() {
 				return a, nil
@@ -51,7 +55,7 @@ func (d *Dataset) ResolveAugment(a Augment) (Augment, error) {
 	case AugmentAuto:
 		s := d.inputs[0]
 		color := len(d.inputs) == 1 && s.image() && s.shape[0] == 3 && s.shape[1] >= 24 && s.shape[2] >= 24
-		if color && (d.labels == nil || d.labels.dtype != Float32) {
+		if color && (d.labels == nil || d.labels.dtype != Float32 && len(d.labels.shape) == 0) {
 			return AugmentCropFlip, nil
 		}
 		return AugmentNone, nil

@@ -11,7 +11,7 @@ import (
 type Batch struct {
 	Rows    int
 	Inputs  [][]float32 // per model input, [Rows, shape…] row-major
-	Labels  []int64     // [Rows] class numbers, or nil
+	Labels  []int64     // [Rows, shape…] class numbers, or nil; Ignored where one does not count
 	Targets []float32   // [Rows, shape…] float labels, or nil
 	Index   []int       // [Rows] the rows' numbers in the dataset; nil for made-up data
 
@@ -222,7 +222,7 @@ func (b *Batches) memory() *memory {
 	case s.dtype == Float32:
 		m.targets = make([]float32, b.opts.Size*s.rowElems())
 	default:
-		m.labels = make([]int64, b.opts.Size)
+		m.labels = make([]int64, b.opts.Size*s.rowElems())
 	}
 	return m
 }
@@ -234,7 +234,7 @@ func (m *memory) batch(d *Dataset, rows int) *Batch {
 		b.Inputs = append(b.Inputs, m.inputs[k][:rows*s.rowElems()])
 	}
 	if m.labels != nil {
-		b.Labels = m.labels[:rows]
+		b.Labels = m.labels[:rows*d.labels.rowElems()]
 	}
 	if m.targets != nil {
 		b.Targets = m.targets[:rows*d.labels.rowElems()]
@@ -267,7 +267,15 @@ func (b *Batches) fill(batch *Batch, first int, raw []byte) error {
 		if s := b.d.labels; s != nil {
 			err := s.read(shard, within, raw, func(raw []byte) error {
 				if batch.Labels != nil {
-					batch.Labels[i] = integer(raw)
+					row := batch.Labels[i*s.rowElems() : (i+1)*s.rowElems()]
+					size := len(raw) / len(row)
+					for k := range row {
+						v, counts := b.d.label(raw[k*size : (k+1)*size])
+						if !counts {
+							v = Ignored
+						}
+						row[k] = v
+					}
 					return nil
 				}
 				return s.decode.row(part(batch.Targets, i, batch.Rows), raw)

@@ -55,7 +55,7 @@ type stream struct {
 type Label struct {
 	Present bool
 	Float   bool  // float32 targets rather than class numbers
-	Shape   []int // of one row's target; empty for class numbers
+	Shape   []int // of one row; empty for one class number
 }
 
 // Len is the number of rows.

@@ -135,10 +135,14 @@ func TestOpenErrors(t *testing.T) {
 			inputs(t, dir, 2)
 			writeShard(t, dir, "label-00000.npy", []int{2}, []uint8{1, 2})
 		}, want: []string{"label-00000.npy: dtype uint8, want int64 or int32 class numbers or float32 targets"}},
-		{name: "one-hot integer labels", make: func(t *testing.T, dir string) {
+		{name: "labels of positions out of range", opts: Options{Classes: 3}, make: func(t *testing.T, dir string) {
 			inputs(t, dir, 2)
-			writeShard(t, dir, "label-00000.npy", []int{2, 3}, count[int64](6))
-		}, want: []string{"label-00000.npy: shape [2 3] of int64, want class numbers [2] or float32 targets"}},
+			writeShard(t, dir, "label-00000.npy", []int{2, 3}, []int64{0, 1, 2, -100, -1, 3})
+		}, want: []string{"label-00000.npy: 2 labels out of range, the first is -1 in row 1, want 0 to 2"}},
+		{name: "labels of positions that are not ignored", opts: Options{Classes: 3}, make: func(t *testing.T, dir string) {
+			inputs(t, dir, 2)
+			writeShard(t, dir, "label-00000.npy", []int{2, 3}, []uint8{0, 1, 2, 255, 1, 2})
+		}, want: []string{"label-00000.npy: 1 labels out of range, the first is 255 in row 1, want 0 to 2"}},
 		{name: "truncated", opts: Options{NoLabels: true}, make: func(t *testing.T, dir string) {
 			inputs(t, dir, 2, 2)
 			for i, n := range []int64{headerSize + 31, 50} {
@@ -315,5 +319,67 @@ func TestSingleInputUnderItsName(t *testing.T) {
 	defer d.Close()
 	if got := readAll(t, d, BatchOptions{Size: 1}); !slices.Equal(got[0].Inputs[0], make([]float32, 4)) {
 		t.Errorf("with input-00000.npy there, got %v", got[0].Inputs[0])
+	}
+}
+
+// TestLabelsOfPositions: every element of a row is a class number, but for those that do not count.
+func TestLabelsOfPositions(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		write func(dir string)
+		shape []int
+		want  []int64
+	}{
+		{"masks with 255 for what does not count", func(dir string) {
+			writeShard(t, dir, "label-00000.npy", []int{3, 2, 2}, []uint8{0, 1, 2, 255, 1, 1, 1, 1, 255, 255, 0, 2})
+			ignore := int64(255)
+			WriteMeta(dir, Meta{Ignore: &ignore})
+		}, []int{2, 2}, []int64{0, 1, 2, Ignored, 1, 1, 1, 1, Ignored, Ignored, 0, 2}},
+		{"tokens", func(dir string) {
+			writeShard(t, dir, "label-00000.npy", []int{3, 2}, []int32{0, -100, 2, 1, 1, -100})
+		}, []int{2}, []int64{0, Ignored, 2, 1, 1, Ignored}},
+		{"a column of class numbers", func(dir string) {
+			writeShard(t, dir, "label-00000.npy", []int{3, 1}, []int64{2, 0, 1})
+		}, nil, []int64{2, 0, 1}},
+		{"−1 as what does not count", func(dir string) {
+			writeShard(t, dir, "label-00000.npy", []int{3, 2}, []int64{0, -1, 2, 1, 1, 0})
+			ignore := int64(-1)
+			WriteMeta(dir, Meta{Ignore: &ignore})
+		}, []int{2}, []int64{0, Ignored, 2, 1, 1, 0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			writeShard(t, dir, "input-00000.npy", []int{3, 3, 24, 24}, count[float32](3*3*24*24))
+			c.write(dir)
+			d, err := Open(dir, []InputSpec{{Name: "x", Shape: []int{3, 24, 24}}}, Options{Classes: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			if l := d.Label(); l.Float || !slices.Equal(l.Shape, c.shape) {
+				t.Errorf("label is %+v, want rows of %v", l, c.shape)
+			}
+			b, err := d.Batches(BatchOptions{Size: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			batch, err := b.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(batch.Labels, c.want) {
+				t.Errorf("labels are %v, want %v", batch.Labels, c.want)
+			}
+			if len(c.shape) == 0 {
+				return
+			}
+			if _, err := d.ResolveAugment(AugmentFlip); err == nil {
+				t.Error("images would be mirrored without their labels")
+			}
+			if a, err := d.ResolveAugment(AugmentAuto); err != nil || a != AugmentNone {
+				t.Errorf("augmentation is %v: %v", a, err)
+			}
+		})
 	}
 }

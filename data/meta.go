@@ -23,6 +23,8 @@ type Meta struct {
 	Scale   float64   `json:"scale,omitempty"` // 0 stands for 1
 	Mean    []float64 `json:"mean,omitempty"`
 	Std     []float64 `json:"std,omitempty"`
+	// Ignore is the class number of positions that do not count, where rows of labels have axes; −100 is one, too.
+	Ignore *int64 `json:"ignore,omitempty"`
 }
 
 // maxMeta bounds the bytes of dataset.json: 100,000 class names fit well.
@@ -37,6 +39,7 @@ func ParseMeta(text []byte) (Meta, error) {
 		Scale   *float64
 		Mean    []float64
 		Std     []float64
+		Ignore  *int64
 	}{}
 	keys := map[string]json.RawMessage{}
 	if err := json.Unmarshal(text, &keys); err != nil {
@@ -47,7 +50,7 @@ func ParseMeta(text []byte) (Meta, error) {
 	if err := dec.Decode(&raw); err != nil {
 		return Meta{}, errors.New(strings.TrimPrefix(err.Error(), "json: "))
 	}
-	m := Meta{Classes: raw.Classes, Mean: raw.Mean, Std: raw.Std}
+	m := Meta{Classes: raw.Classes, Mean: raw.Mean, Std: raw.Std, Ignore: raw.Ignore}
 	var bad []string
 	if raw.Scale != nil {
 		if m.Scale = *raw.Scale; !usable(m.Scale) {

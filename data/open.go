@@ -188,8 +188,11 @@ func (s *stream) open(dir string, count int, bad *problems) {
 		if first == nil {
 			first = sh
 			s.shape, s.dtype = sh.rowShape(), sh.head.DType
-			if s.dtype == Int32 && s.file == labelStream {
+			if s.file == labelStream && s.dtype != Float32 {
 				s.dtype = Int64
+				if s.rowElems() == 1 {
+					s.shape = nil // [N,1] is class numbers in a column
+				}
 			}
 			continue
 		}
@@ -236,11 +239,11 @@ func (s *stream) checkInput(sh *shard, bad *problems) {
 
 func (s *stream) checkLabel(sh *shard, bad *problems) {
 	switch t := sh.head.DType; t {
-	case Int32, Int64:
-		if len(sh.rowShape()) != 0 {
-			bad.add("%s: shape %v of %s, want class numbers [%d] or float32 targets", sh.name, sh.head.Shape, t, sh.rows)
+	case Int32, Int64, Float32:
+	case Uint8:
+		if len(sh.rowShape()) == 0 {
+			bad.add("%s: dtype %s, want int64 or int32 class numbers or float32 targets", sh.name, t)
 		}
-	case Float32:
 	default:
 		bad.add("%s: dtype %s, want int64 or int32 class numbers or float32 targets", sh.name, t)
 	}
@@ -290,6 +293,18 @@ func (d *Dataset) prepare(bad *problems) {
 	}
 }
 
+// Ignored is the class number of positions that do not count, in batches.
+const Ignored = -1
+
+// ignored is the class number that PyTorch's cross-entropy leaves out.
+const ignored = -100
+
+// label is a class number of one position or of a row, read from raw, and whether it counts.
+func (d *Dataset) label(raw []byte) (v int64, counts bool) {
+	v = integer(raw)
+	return v, len(d.labels.shape) == 0 || v != ignored && (d.meta.Ignore == nil || v != *d.meta.Ignore)
+}
+
 // checkLabels reads all class numbers.
 func (d *Dataset) checkLabels(bad *problems) {
 	if d.labels == nil || d.labels.dtype == Float32 {
@@ -301,16 +316,26 @@ func (d *Dataset) checkLabels(bad *problems) {
 		limit = int64(d.classes)
 		want = fmt.Sprintf("0 to %d", d.classes-1)
 	}
-	var scratch [8]byte
+	per := d.labels.rowElems()
+	if per == 0 {
+		bad.add("%s: rows of %v hold no class number", d.labels.shards[0].name, d.labels.shape)
+		return
+	}
+	scratch := make([]byte, 8*per)
 	for _, sh := range d.labels.shards {
 		outside, firstRow, firstLabel := 0, 0, int64(0)
 		err := catchFault(func() error {
 			for r := range sh.rows {
-				raw, err := sh.row(r, scratch[:])
+				raw, err := sh.row(r, scratch)
 				if err != nil {
 					return err
 				}
-				if v := integer(raw); v < 0 || v >= limit {
+				size := len(raw) / per
+				for at := 0; at < len(raw); at += size {
+					v, counts := d.label(raw[at : at+size])
+					if v >= 0 && v < limit || !counts {
+						continue
+					}
 					if outside == 0 {
 						firstRow, firstLabel = r, v
 					}
@@ -328,9 +353,12 @@ func (d *Dataset) checkLabels(bad *problems) {
 	}
 }
 
-// integer reads a little-endian int32 or int64, as long as raw is.
+// integer reads a little-endian int32 or int64 or a byte, as long as raw is.
 func integer(raw []byte) int64 {
-	if len(raw) == 4 {
+	switch len(raw) {
+	case 1:
+		return int64(raw[0])
+	case 4:
 		return int64(int32(binary.LittleEndian.Uint32(raw)))
 	}
 	return int64(binary.LittleEndian.Uint64(raw))

@@ -257,7 +257,9 @@ func (c *compiler) build() {
 	if len(c.g.Outputs) > 0 {
 		c.scored = c.g.Outputs[0]
 		c.loss = c.value(c.scored)
-		if i := c.loss.product; i != nil && c.classSoftmax(i) && (c.opt.Loss == nil || c.opt.Loss.FromLogits()) {
+		c.plan.softmax = -1
+		if i := c.loss.product; i != nil && c.skips(i) {
+			c.plan.softmax = softmaxAxis(i)
 			c.scored = c.scored.Producer.In[0]
 			c.loss = i.in[0]
 			c.loss.final = true
@@ -266,10 +268,22 @@ func (c *compiler) build() {
 	c.count()
 }
 
-// classSoftmax reports whether i is a Softmax over axis 1, the classes.
-func (c *compiler) classSoftmax(i *inst) bool {
+// skips reports whether a loss reads what goes into i, as i is the Softmax of its classes. A plan without a loss has both.
+func (c *compiler) skips(i *inst) bool {
+	axis := softmaxAxis(i)
+	switch l := c.opt.Loss.(type) {
+	case nil:
+		return axis == 1 || axis > 1 && axis == i.in[0].t.Rank()-1
+	case Classifier:
+		return l.FromLogits() && axis == l.ClassAxis(i.in[0].t.Rank())
+	}
+	return c.opt.Loss.FromLogits() && axis == 1
+}
+
+// softmaxAxis is the axis of a Softmax, -1 where i is none.
+func softmaxAxis(i *inst) int {
 	if i.def.Domain != "" || i.def.Name != "Softmax" {
-		return false
+		return -1
 	}
 	axis := 1
 	if i.opset >= 13 {
@@ -278,10 +292,14 @@ func (c *compiler) classSoftmax(i *inst) bool {
 	if a, ok := i.attrs["axis"]; ok {
 		axis = int(a.I)
 	}
+	rank := i.in[0].t.Rank()
 	if axis < 0 {
-		axis += i.in[0].t.Rank()
+		axis += rank
 	}
-	return axis == 1
+	if i.opset < 13 && axis != rank-1 {
+		return -1 // over all axes from that one on
+	}
+	return axis
 }
 
 func (c *compiler) value(v *graph.Value) *value {

@@ -126,3 +126,44 @@ func TestCheckScored(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestScoredSoftmax: a loss of class probabilities reads what goes into the Softmax of its classes only.
+func TestScoredSoftmax(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		opset  int64
+		axis   int
+		loss   Loss
+		skips  bool
+		shapes []int64
+	}{
+		{"of rows", 13, -1, CrossEntropy{}, true, []int64{-1, 4}},
+		{"of rows, before opset 13", 11, 1, CrossEntropy{}, true, []int64{-1, 4}},
+		{"classes first", 13, 1, CrossEntropy{}, true, []int64{-1, 5, 4}},
+		{"over all that follows, before opset 13", 11, 1, CrossEntropy{}, false, []int64{-1, 5, 4}},
+		{"over places", 13, 2, CrossEntropy{}, false, []int64{-1, 5, 4}},
+		{"classes last", 13, -1, CrossEntropy{Last: true}, true, []int64{-1, 5, 4}},
+		{"classes last, by KL", 13, 2, Distillation{Temperature: 1, Last: true}, true, []int64{-1, 5, 4}},
+		{"places, with the classes last", 13, 1, CrossEntropy{Last: true}, false, []int64{-1, 5, 4}},
+		{"values", 13, -1, MeanSquaredError{}, false, []int64{-1, 4}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := onnxtest.New(c.opset, 1)
+			h := b.Node("MatMul", "h", []string{b.Input("x", c.shapes...), b.Weight("w", 1, 4, 4)})
+			b.Output(b.Node("Softmax", "y", []string{h}, "axis", c.axis), c.shapes...)
+			g, err := graph.New(b.Model(t), "test.onnx")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, loss := range []Loss{nil, c.loss} {
+				p, err := Compile(g, NewState(g), Options{Batch: 2, Loss: loss})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := p.Scored(c.loss) != p.Outputs[0]; got != c.skips {
+					t.Errorf("compiled for %T it reads what is before the Softmax: %v, want %v", loss, got, c.skips)
+				}
+			}
+		})
+	}
+}

@@ -9,7 +9,7 @@ import (
 
 // Target is what a loss compares a batch with: class labels, or values.
 type Target struct {
-	// Labels are class indices, one per sample (or per position).
+	// Labels are class indices, one per sample or per position; those of [Uncounted] do not count.
 	Labels []int64
 	// Values are real targets in the shape of the output.
 	Values []float32
@@ -26,14 +26,41 @@ type Loss interface {
 	FromLogits() bool
 }
 
-// CrossEntropy is −log softmax(y)[label], averaged over samples. y is [N,K], or
-// [N,K,D1,…] with labels [N,D1,…], row-major. A label outside [0,K) is an error.
+// Uncounted is the label of a position that a loss leaves out.
+const Uncounted = -1
+
+// Classifier is a loss of class probabilities.
+type Classifier interface {
+	Loss
+	// ClassAxis is the axis of y, of that rank, that has the classes.
+	ClassAxis(rank int) int
+}
+
+// CrossEntropy is −log softmax(y)[label], averaged over all labels that are not [Uncounted]; 0 if
+// there are none. y is [N,K], or [N,K,D1,…] with labels [N,D1,…], row-major; with Last it is [N,D1,…,K]. Another label
+// outside [0,K) is an error.
 // Source: https://onnx.ai/onnx/operators/onnx__SoftmaxCrossEntropyLoss.html
-type CrossEntropy struct{}
+type CrossEntropy struct {
+	// Last says that the classes are the last axis, not axis 1.
+	Last bool
+}
+
+// ClassAxis implements [Classifier].
+func (l CrossEntropy) ClassAxis(rank int) int { return classAxis(l.Last, rank) }
+
+// ClassAxis implements [Classifier].
+func (l Distillation) ClassAxis(rank int) int { return classAxis(l.Last, rank) }
+
+func classAxis(last bool, rank int) int {
+	if last {
+		return rank - 1
+	}
+	return 1
+}
 
 // Eval implements [Loss].
-func (CrossEntropy) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, error) {
-	n, k, inner, err := classes(y)
+func (l CrossEntropy) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, error) {
+	n, k, inner, err := Classes(l, y)
 	if err != nil {
 		return 0, err
 	}
@@ -41,8 +68,20 @@ func (CrossEntropy) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, error
 		return 0, fmt.Errorf("the batch has %d labels, the output %s wants %d", len(t.Labels), op.ShapeString(y.Shape), n*inner)
 	}
 	total := 0.0
-	scale := 1 / float64(n*inner)
+	counted := 0
+	for _, label := range t.Labels {
+		if label != Uncounted {
+			counted++
+		}
+	}
+	scale := 1 / float64(max(1, counted))
 	for i, label := range t.Labels {
+		if label == Uncounted {
+			for j := 0; dy != nil && j < k; j++ {
+				dy.F[i/inner*k*inner+i%inner+j*inner] = 0
+			}
+			continue
+		}
 		if label < 0 || int(label) >= k {
 			return 0, fmt.Errorf("label %d is outside [0,%d)", label, k)
 		}
@@ -72,11 +111,13 @@ func (MeanSquaredError) FromLogits() bool { return false }
 // FromLogits implements [Loss].
 func (Distillation) FromLogits() bool { return true }
 
-func classes(y *op.Tensor) (n, k, inner int, err error) {
+// Classes is how l reads y: element (i, class, j) of [n,k,inner] belongs to label i·inner + j.
+func Classes(l Classifier, y *op.Tensor) (n, k, inner int, err error) {
 	if y.Rank() < 2 {
 		return 0, 0, 0, fmt.Errorf("the output has shape %s, classification wants [N,classes]", op.ShapeString(y.Shape))
 	}
-	return y.Shape[0], y.Shape[1], op.Size(y.Shape[2:]), nil
+	axis := l.ClassAxis(y.Rank())
+	return op.Size(y.Shape[:axis]), y.Shape[axis], op.Size(y.Shape[axis+1:]), nil
 }
 
 func logSumExp(v []float32, at, k, step int, temperature float64) float64 {
@@ -151,11 +192,13 @@ type Distillation struct {
 	Temperature float64
 	// LabelWeight is the share of the labels' loss, a fraction in [0,1].
 	LabelWeight float64
+	// Last says that the classes are the last axis, not axis 1.
+	Last bool
 }
 
 // Eval implements [Loss].
 func (l Distillation) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, error) {
-	n, k, inner, err := classes(y)
+	n, k, inner, err := Classes(l, y)
 	if err != nil {
 		return 0, err
 	}
@@ -164,7 +207,7 @@ func (l Distillation) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, err
 	}
 	hard := 0.0
 	if l.LabelWeight > 0 {
-		if hard, err = (CrossEntropy{}).Eval(y, t, dy); err != nil {
+		if hard, err = (CrossEntropy{Last: l.Last}).Eval(y, t, dy); err != nil {
 			return 0, err
 		}
 	}

@@ -27,6 +27,10 @@ func TestLossGradients(t *testing.T) {
 	}{
 		{"cross-entropy", CrossEntropy{}, []int{3, 5}, &Target{Labels: []int64{4, 0, 2}}},
 		{"cross-entropy per position", CrossEntropy{}, []int{2, 3, 2, 2}, &Target{Labels: []int64{0, 1, 2, 0, 1, 2, 1, 1}}},
+		{"cross-entropy, positions that do not count", CrossEntropy{}, []int{2, 3, 2}, &Target{Labels: []int64{Uncounted, 2, 0, Uncounted}}},
+		{"cross-entropy, nothing counts", CrossEntropy{}, []int{2, 3}, &Target{Labels: []int64{Uncounted, Uncounted}}},
+		{"cross-entropy per position, classes last", CrossEntropy{Last: true}, []int{2, 3, 4}, &Target{Labels: []int64{3, 1, 2, 0, Uncounted, 2}}},
+		{"distillation, classes last", Distillation{Temperature: 2, LabelWeight: 0.3, Last: true}, []int{2, 2, 4}, &Target{Values: values(16), Labels: []int64{3, 1, 2, 0}}},
 		{"mean squared error", MeanSquaredError{}, []int{2, 3, 2}, &Target{Values: values(12)}},
 		{"normalized squared error", NormalizedSquaredError{}, []int{3, 4}, &Target{Values: values(12)}},
 		{"distillation", Distillation{Temperature: 4}, []int{3, 5}, &Target{Values: values(15)}},
@@ -69,7 +73,19 @@ func TestLossValues(t *testing.T) {
 	if l, err := (Distillation{Temperature: 3}).Eval(same, &Target{Values: same.F}, nil); err != nil || math.Abs(l) > 1e-12 {
 		t.Errorf("distillation from itself is %v, %v", l, err)
 	}
-	for _, labels := range [][]int64{{-1}, {4}} {
+	if l, err := (CrossEntropy{}).Eval(y, &Target{Labels: []int64{Uncounted}}, nil); err != nil || l != 0 {
+		t.Errorf("cross-entropy of nothing that counts is %v, %v", l, err)
+	}
+	// The mean is over what counts, and class numbers are read along the axis of the classes.
+	two := op.Floats([]float32{0, 0, 3, 0, 0, 3}, 1, 2, 3)
+	want := math.Log(2+math.Exp(3)) - 3
+	if l, err := (CrossEntropy{Last: true}).Eval(two, &Target{Labels: []int64{2, Uncounted}}, nil); err != nil || math.Abs(l-want) > 1e-12 {
+		t.Errorf("cross-entropy with the classes last is %v, %v; want %v", l, err, want)
+	}
+	if l, err := (CrossEntropy{}).Eval(two, &Target{Labels: []int64{0, Uncounted, 1}}, nil); err != nil || math.Abs(l-math.Log(2)) > 1e-12 {
+		t.Errorf("cross-entropy with the classes first is %v, %v; want log 2", l, err)
+	}
+	for _, labels := range [][]int64{{-2}, {4}} {
 		if _, err := (CrossEntropy{}).Eval(y, &Target{Labels: labels}, nil); err == nil || !strings.Contains(err.Error(), "is outside [0,4)") {
 			t.Errorf("label %d: error is %v", labels[0], err)
 		}

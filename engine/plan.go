@@ -56,6 +56,7 @@ type Plan struct {
 	ctx       op.Context
 	loss      Loss
 	logits    *op.Tensor
+	softmax   int // the axis of the Softmax between logits and output 0, -1 if there is none
 	dlogits   *op.Tensor
 	others    []further
 	grads     map[string]*op.Tensor
@@ -216,10 +217,13 @@ func (p *Plan) Grad(name string) *op.Tensor { return p.grads[name] }
 // Scored is the tensor that a loss reads: output 0, or what goes into it where that
 // is a Softmax over classes and the loss wants logits. A nil loss wants output 0.
 func (p *Plan) Scored(l Loss) *op.Tensor {
-	if l != nil && l.FromLogits() {
-		return p.logits
+	if l == nil || !l.FromLogits() {
+		return p.Outputs[0]
 	}
-	return p.Outputs[0]
+	if c, ok := l.(Classifier); ok && p.softmax >= 0 && p.softmax != c.ClassAxis(p.logits.Rank()) {
+		return p.Outputs[0]
+	}
+	return p.logits
 }
 
 // CheckScored reports a tensor that no loss can read: one that does not hold one row

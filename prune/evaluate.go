@@ -20,7 +20,7 @@ func EvalBatch(g *graph.Graph, dims map[string]int, n int) int {
 }
 
 // Score is the quality of a model on a dataset. Top1 and Top5 are fractions in
-// [0,1], of classification only.
+// [0,1], of classification only: of samples, or of all their positions that count.
 type Score struct {
 	Loss            float64 `json:"loss"`
 	Top1            float64 `json:"top1"`
@@ -30,6 +30,8 @@ type Score struct {
 	ImagesPerSecond float64 `json:"images_per_second"`
 	// Classes marks a score with Top1 and Top5.
 	Classes bool `json:"-"`
+	// counted is the number of labels, or of samples where there are none, that the sums are of.
+	counted int
 }
 
 // better reports whether s is to be preferred: higher top-1, then lower loss.
@@ -100,11 +102,11 @@ func evaluate(p, teacher *engine.Plan, others []int, d *data.Dataset, loss engin
 		}
 	}
 	s.Seconds = time.Since(start).Seconds()
-	n := float64(s.Samples)
+	n := float64(max(1, s.counted))
 	s.Loss /= n
 	s.Top1 /= n
 	s.Top5 /= n
-	s.ImagesPerSecond = n / s.Seconds
+	s.ImagesPerSecond = float64(s.Samples) / s.Seconds
 	return s, nil
 }
 
@@ -125,20 +127,31 @@ func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss, target *eng
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}
 	l /= float64(1 + len(target.Others))
-	s.Loss += l * float64(b.Rows)
 	s.Samples += b.Rows
-	if b.Labels == nil || len(b.Labels) != b.Rows {
+	n, k, inner := b.Rows, per, 1
+	if c, ok := loss.(engine.Classifier); ok && len(b.Labels) != b.Rows {
+		if n, k, inner, err = engine.Classes(c, rows); err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+	}
+	if b.Labels == nil || len(b.Labels) != n*inner {
+		s.Loss, s.counted = s.Loss+l*float64(b.Rows), s.counted+b.Rows
 		return nil
 	}
 	s.Classes = true
+	counted := 0
 	for i, label := range b.Labels {
-		row := rows.F[i*per : (i+1)*per]
-		if label < 0 || int(label) >= per {
+		if label == engine.Uncounted {
 			continue
 		}
-		rank := 0
-		for j, v := range row {
-			if v > row[label] || v == row[label] && j < int(label) || v != v {
+		counted++
+		if label < 0 || int(label) >= k {
+			continue
+		}
+		at := i/inner*k*inner + i%inner
+		mine, rank := rows.F[at+int(label)*inner], 0
+		for j := range k {
+			if v := rows.F[at+j*inner]; v > mine || v == mine && j < int(label) || v != v {
 				rank++
 			}
 		}
@@ -149,5 +162,6 @@ func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss, target *eng
 			s.Top5++
 		}
 	}
+	s.Loss, s.counted = s.Loss+l*float64(counted), s.counted+counted
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/onnxprune/onnxprune/data"
 	"github.com/onnxprune/onnxprune/engine"
 	"github.com/onnxprune/onnxprune/graph"
+	"github.com/onnxprune/onnxprune/op"
 )
 
 // specs are the model's inputs as a dataset must have them. Dimensions that neither the
@@ -75,9 +76,36 @@ func openData(g *graph.Graph, dir string, dims map[string]int, use labelUse) (*d
 	if !label.Present || label.Float || !known || len(shape) == 0 {
 		return d, nil
 	}
+	axis, err := classAxis(label.Shape, shape)
 	d.Close()
-	opts.Classes = shape[0]
+	if err != nil {
+		err = fmt.Errorf("%s: label-00000.npy: %w", dir, err)
+		if use == labelsOptional {
+			err = fmt.Errorf("%w\nhint: without label shards the outputs of the unpruned model are learned", err)
+		}
+		return nil, err
+	}
+	opts.Classes = shape[axis]
 	return data.Open(dir, inputs, opts)
+}
+
+// classAxis is the axis of a row of output 0 that has the classes, for labels that have a class number for every place
+// on the others, or one for the row: the first, as [K,H,W] for [H,W], or the last, as [T,K] for [T].
+func classAxis(label, row []int) (int, error) {
+	last := len(row) - 1
+	places := func(of []int) bool { return slices.Equal(label, of) || len(label) == 0 && op.Size(of) == 1 }
+	first, behind := places(row[1:]), places(row[:last])
+	switch {
+	case first && behind && last > 0 && len(label) > 0:
+		return 0, fmt.Errorf("rows of %v are class numbers for the first axis of the output's %v, or for the last", label, row)
+	case first:
+		return 0, nil
+	case behind:
+		return last, nil
+	case len(label) == 0:
+		return 0, fmt.Errorf("one class number a row, the output has rows of %v: want rows of %v or %v", row, row[1:], row[:last])
+	}
+	return 0, fmt.Errorf("rows of %v of class numbers, the output has rows of %v: want rows of %v or %v", label, row, row[1:], row[:last])
 }
 
 // bind gives open dimensions the sizes of the data's rows.
@@ -141,12 +169,20 @@ func (l *lossFlags) choose(g *graph.Graph, dir string, label data.Label, dims ma
 	if !label.Float && known && len(shape) == 0 && name != "mse" {
 		return objective{}, fmt.Errorf("%s: output %q has rows of %v, class numbers want [classes]", g.Name, out, shape)
 	}
+	last := false
+	if label.Present && !label.Float && known && len(shape) > 0 {
+		axis, err := classAxis(label.Shape, shape)
+		if err != nil {
+			return objective{}, fmt.Errorf("%s: label-00000.npy: %w", dir, err)
+		}
+		last = axis > 0
+	}
 	switch name {
 	case "ce":
 		if label.Float {
 			return objective{}, fmt.Errorf("%s: the labels are float values, --loss ce wants class numbers (int64)", dir)
 		}
-		return objective{name: "cross-entropy", loss: engine.CrossEntropy{}}, nil
+		return objective{name: "cross-entropy", loss: engine.CrossEntropy{Last: last}}, nil
 	case "mse":
 		if !label.Float {
 			return objective{}, fmt.Errorf("%s: the labels are class numbers, --loss mse wants values (float32)", dir)
@@ -156,7 +192,7 @@ func (l *lossFlags) choose(g *graph.Graph, dir string, label data.Label, dims ma
 	if l.LabelWeight > 0 && (label.Float || !label.Present) {
 		return objective{}, fmt.Errorf("%s: --label-weight wants class numbers (int64) as labels", dir)
 	}
-	o := objective{name: "distillation from stored values", loss: engine.Distillation{Temperature: l.Temperature, LabelWeight: l.LabelWeight}}
+	o := objective{name: "distillation from stored values", loss: engine.Distillation{Temperature: l.Temperature, LabelWeight: l.LabelWeight, Last: last}}
 	if !label.Float {
 		o.name, o.live = "distillation from the unpruned model", true
 	}

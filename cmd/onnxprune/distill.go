@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/onnxprune/onnxprune/data"
 	"github.com/onnxprune/onnxprune/engine"
 	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/prune"
@@ -178,14 +179,29 @@ func (c *pruneCmd) distillation(g *graph.Graph, s *sources, dims map[string]int)
 	s.loss, s.labelShare = measure, rest
 	if classes {
 		s.others = nil
-		measure = objective{name: "distillation from the unpruned model", loss: engine.Distillation{Temperature: c.Temperature}, live: true}
+		last := classesLast(g, s, dims)
+		measure = objective{name: "distillation from the unpruned model", loss: engine.Distillation{Temperature: c.Temperature, Last: last}, live: true}
 		s.loss, s.labelShare = measure, 0
-		s.loss.loss = engine.Distillation{Temperature: c.Temperature, LabelWeight: rest}
+		s.loss.loss = engine.Distillation{Temperature: c.Temperature, LabelWeight: rest, Last: last}
 	}
 	if s.val != nil && !s.val.Label().Present {
 		s.valLoss = measure
 	}
 	return nil
+}
+
+// classesLast reports whether output 0 has its classes on the last axis, by the labels of positions of --data or --val.
+func classesLast(g *graph.Graph, s *sources, dims map[string]int) bool {
+	row, known := logits(g, dims)
+	for _, d := range []*data.Dataset{s.train, s.val} {
+		if d == nil || !d.Label().Present || d.Label().Float || !known || len(row) == 0 {
+			continue
+		}
+		if axis, err := classAxis(d.Label().Shape, row); err == nil {
+			return axis > 0
+		}
+	}
+	return false
 }
 
 // probabilities reports whether the model has one output, and that is a Softmax of rows [classes].

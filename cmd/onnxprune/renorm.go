@@ -34,13 +34,13 @@ func (c *pruneCmd) renormed(g *graph.Graph, s *sources) bool {
 	return s.classes() && c.RewindFrom == "" && !c.FreezeNorm && g.Opsets[""] >= 7 && !g.Normalised() && len(g.Normable()) > 0
 }
 
-// classes reports whether training minimises a loss of class probabilities.
+// classes reports whether training minimises a loss of class probabilities of whole samples.
 func (s *sources) classes() bool {
-	switch s.loss.loss.(type) {
-	case engine.CrossEntropy, engine.Distillation:
-		return true
+	if s.train != nil && !s.train.Label().Float && len(s.train.Label().Shape) > 0 {
+		return false
 	}
-	return false
+	_, ok := s.loss.loss.(engine.Classifier)
+	return ok
 }
 
 // renorm is the graph to train for g, and the way from its values to those of g.
