@@ -276,6 +276,9 @@ func (b *Batches) fill(batch *Batch, first int, raw []byte) error {
 						}
 						row[k] = v
 					}
+					if b.opts.Augment != AugmentNone && b.d.dense() {
+						b.opts.Augment.moved(row, s.shape[0], s.shape[1], rng)
+					}
 					return nil
 				}
 				return s.decode.row(part(batch.Targets, i, batch.Rows), raw)

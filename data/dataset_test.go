@@ -374,12 +374,56 @@ func TestLabelsOfPositions(t *testing.T) {
 			if len(c.shape) == 0 {
 				return
 			}
-			if _, err := d.ResolveAugment(AugmentFlip); err == nil {
-				t.Error("images would be mirrored without their labels")
+			if _, err := d.ResolveAugment(AugmentFlip); err == nil || !strings.Contains(err.Error(), "cannot move labels") {
+				t.Errorf("images would be mirrored without their labels: %v", err)
 			}
 			if a, err := d.ResolveAugment(AugmentAuto); err != nil || a != AugmentNone {
 				t.Errorf("augmentation is %v: %v", a, err)
 			}
 		})
+	}
+}
+
+// TestLabelsMoveWithImages: every pixel keeps its class number, and what comes in at the edges has none.
+func TestLabelsMoveWithImages(t *testing.T) {
+	const rows, h, w = 40, 9, 16
+	dir := t.TempDir()
+	pixels, labels := make([]uint8, rows*h*w), make([]int64, rows*h*w)
+	for i := range pixels {
+		pixels[i], labels[i] = uint8(1+i*7%250), int64(1+i*7%250)
+	}
+	writeShard(t, dir, "input-00000.npy", []int{rows, 1, h, w}, pixels)
+	writeShard(t, dir, "label-00000.npy", []int{rows, h, w}, labels)
+	d, err := Open(dir, []InputSpec{{Name: "x", Shape: []int{1, h, w}}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, way := range []Augment{AugmentFlip, AugmentCropFlip} {
+		b, err := d.Batches(BatchOptions{Size: rows, Augment: way, Seed: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch, err := b.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved, outside := 0, 0
+		for i, label := range batch.Labels {
+			if label == Ignored {
+				label = 0
+				outside++
+			}
+			if batch.Inputs[0][i] != float32(label) {
+				t.Fatalf("%s: pixel %d is %v, its label %d", way, i, batch.Inputs[0][i], label)
+			}
+			if label != labels[i] {
+				moved++
+			}
+		}
+		if moved == 0 || (outside > 0) != (way == AugmentCropFlip) {
+			t.Errorf("%s: %d labels moved, %d came from outside", way, moved, outside)
+		}
+		b.Close()
 	}
 }
