@@ -21,7 +21,8 @@ func Outline(m *onnxio.Model, name string) (*Graph, error) {
 
 func outlined(m *onnxio.Model, t *onnxio.TensorProto) (*op.Tensor, error) {
 	shape, n, err := onnxio.Shape(t)
-	if err != nil || n <= outlineLimit || strings.HasSuffix(t.GetName(), MaskSuffix) {
+	if typ := op.Type(t.GetDataType()); err != nil || n <= outlineLimit || strings.HasSuffix(t.GetName(), MaskSuffix) ||
+		!typ.IsFloat() && !whole(typ) && typ != op.Bool { // of other types New reads nothing but the shape either
 		return decode(m, t)
 	}
 	if err := onnxio.CheckData(t, m); err != nil {

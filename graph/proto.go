@@ -41,7 +41,7 @@ func elements(m *onnxio.Model, t *onnxio.TensorProto) (*op.Tensor, error) {
 			}
 		}
 		return x, nil
-	case typ >= op.Uint8 && typ <= op.Int64 || typ == op.Uint32 || typ == op.Uint64:
+	case whole(typ):
 		shape, v, err := m.Int64s(t)
 		if err != nil {
 			return nil, err
@@ -53,6 +53,10 @@ func elements(m *onnxio.Model, t *onnxio.TensorProto) (*op.Tensor, error) {
 		return nil, err
 	}
 	return &op.Tensor{Type: typ, Shape: shape}, nil
+}
+
+func whole(typ op.Type) bool {
+	return typ >= op.Uint8 && typ <= op.Int64 || typ == op.Uint32 || typ == op.Uint64
 }
 
 // attributes reads the attributes of a node. Attributes inside subgraphs are
