@@ -75,28 +75,36 @@ func (l CrossEntropy) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, err
 		}
 	}
 	scale := 1 / float64(max(1, counted))
+	if inner > 1 {
+		var d []float32
+		if dy != nil {
+			d = dy.F
+		}
+		total, err = l.dense(y.F, t.Labels, d, n, k, inner, scale)
+		return total * scale, err
+	}
 	for i, label := range t.Labels {
+		at := i * k
 		if label == Uncounted {
-			for j := 0; dy != nil && j < k; j++ {
-				dy.F[i/inner*k*inner+i%inner+j*inner] = 0
+			if dy != nil {
+				clear(dy.F[at : at+k])
 			}
 			continue
 		}
 		if label < 0 || int(label) >= k {
 			return 0, fmt.Errorf("label %d is outside [0,%d)", label, k)
 		}
-		at := i/inner*k*inner + i%inner
-		logZ := logSumExp(y.F, at, k, inner, 1)
-		total += logZ - float64(y.F[at+int(label)*inner])
+		logZ := logSumExp(y.F[at:at+k], 1)
+		total += logZ - float64(y.F[at+int(label)])
 		if dy == nil {
 			continue
 		}
 		for j := 0; j < k; j++ {
-			g := math.Exp(float64(y.F[at+j*inner])-logZ) * scale
+			g := math.Exp(float64(y.F[at+j])-logZ) * scale
 			if j == int(label) {
 				g -= scale
 			}
-			dy.F[at+j*inner] = float32(g)
+			dy.F[at+j] = float32(g)
 		}
 	}
 	return total * scale, nil
@@ -120,14 +128,14 @@ func Classes(l Classifier, y *op.Tensor) (n, k, inner int, err error) {
 	return op.Size(y.Shape[:axis]), y.Shape[axis], op.Size(y.Shape[axis+1:]), nil
 }
 
-func logSumExp(v []float32, at, k, step int, temperature float64) float64 {
+func logSumExp(v []float32, temperature float64) float64 {
 	top := math.Inf(-1)
-	for j := 0; j < k; j++ {
-		top = math.Max(top, float64(v[at+j*step])/temperature)
+	for _, x := range v {
+		top = math.Max(top, float64(x)/temperature)
 	}
 	sum := 0.0
-	for j := 0; j < k; j++ {
-		sum += math.Exp(float64(v[at+j*step])/temperature - top)
+	for _, x := range v {
+		sum += math.Exp(float64(x)/temperature - top)
 	}
 	return top + math.Log(sum)
 }
@@ -214,11 +222,17 @@ func (l Distillation) Eval(y *op.Tensor, t *Target, dy *op.Tensor) (float64, err
 	temp := l.Temperature
 	soft := 0.0
 	scale := 1 / float64(n*inner)
-	for i := 0; i < n*inner; i++ {
-		at := i/inner*k*inner + i%inner
-		zs, zt := logSumExp(y.F, at, k, inner, temp), logSumExp(t.Values, at, k, inner, temp)
-		for j := 0; j < k; j++ {
-			a := at + j*inner
+	if inner > 1 {
+		var d []float32
+		if dy != nil {
+			d = dy.F
+		}
+		soft = l.dense(y.F, t.Values, d, n, k, inner, scale) * scale
+		return (1-l.LabelWeight)*soft + l.LabelWeight*hard, nil
+	}
+	for i := range n {
+		zs, zt := logSumExp(y.F[i*k:(i+1)*k], temp), logSumExp(t.Values[i*k:(i+1)*k], temp)
+		for a := i * k; a < (i+1)*k; a++ {
 			logQ, logP := float64(y.F[a])/temp-zs, float64(t.Values[a])/temp-zt
 			p := math.Exp(logP)
 			soft += p * (logP - logQ) * temp * temp * scale

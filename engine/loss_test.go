@@ -91,3 +91,58 @@ func TestLossValues(t *testing.T) {
 		}
 	}
 }
+
+// TestLossLayouts: the same classes and positions count alike on axis 1 and last, over more than one block.
+func TestLossLayouts(t *testing.T) {
+	const n, k, inner = 2, 5, 2*blockOf + 37
+	rng := rand.New(rand.NewPCG(2, 1))
+	first, last := op.New(op.Float, n, k, inner), op.New(op.Float, n, inner, k)
+	teacher, teacherLast := make([]float32, n*k*inner), make([]float32, n*k*inner)
+	labels := make([]int64, n*inner)
+	for i := range n {
+		for p := range inner {
+			labels[i*inner+p] = rng.Int64N(k+1) - 1
+			for j := range k {
+				a, b := (i*k+j)*inner+p, (i*inner+p)*k+j
+				first.F[a] = float32(3 * rng.NormFloat64())
+				teacher[a] = float32(3 * rng.NormFloat64())
+				last.F[b], teacherLast[b] = first.F[a], teacher[a]
+			}
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		of      func(last bool) Loss
+		counted bool
+	}{
+		{"cross-entropy", func(last bool) Loss { return CrossEntropy{Last: last} }, true},
+		{"distillation", func(last bool) Loss { return Distillation{Temperature: 3, Last: last} }, false},
+		{"both", func(last bool) Loss { return Distillation{Temperature: 3, LabelWeight: 0.4, Last: last} }, true},
+	} {
+		d, e := op.New(op.Float, n, k, inner), op.New(op.Float, n, inner, k)
+		a, err := c.of(false).Eval(first, &Target{Labels: labels, Values: teacher}, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := c.of(true).Eval(last, &Target{Labels: labels, Values: teacherLast}, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(a-b) > 1e-9*math.Abs(b) || b == 0 {
+			t.Errorf("%s: loss is %v with the classes on axis 1, %v last", c.name, a, b)
+		}
+		for i := range n {
+			for p := range inner {
+				for j := range k {
+					if x, y := d.F[(i*k+j)*inner+p], e.F[(i*inner+p)*k+j]; math.Abs(float64(x-y)) > 1e-6*math.Abs(float64(y))+1e-12 {
+						t.Fatalf("%s: gradient of class %d at %d of sample %d is %v on axis 1, %v last", c.name, j, p, i, x, y)
+					}
+				}
+			}
+		}
+	}
+	labels[n*inner-1] = k
+	if _, err := (CrossEntropy{}).Eval(first, &Target{Labels: labels}, nil); err == nil || !strings.Contains(err.Error(), "label 5 is outside [0,5)") {
+		t.Errorf("error is %v", err)
+	}
+}
