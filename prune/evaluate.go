@@ -30,6 +30,11 @@ type Score struct {
 	ImagesPerSecond float64 `json:"images_per_second"`
 	// Classes marks a score with Top1 and Top5.
 	Classes bool `json:"-"`
+	// MeanIoU is the mean over classes, of those that are labels or outputs anywhere, of positions that are the class in both
+	// over those that are it in either; of labels of positions only, else 0.
+	MeanIoU float64 `json:"-"`
+	// both and either are the counts of MeanIoU, by class.
+	both, either []int
 	// counted is the number of labels, or of samples where there are none, that the sums are of.
 	counted int
 }
@@ -106,6 +111,7 @@ func evaluate(p, teacher *engine.Plan, others []int, d *data.Dataset, loss engin
 	s.Loss /= n
 	s.Top1 /= n
 	s.Top5 /= n
+	s.MeanIoU = s.meanIoU()
 	s.ImagesPerSecond = float64(s.Samples) / s.Seconds
 	return s, nil
 }
@@ -149,11 +155,18 @@ func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss, target *eng
 			continue
 		}
 		at := i/inner*k*inner + i%inner
-		mine, rank := rows.F[at+int(label)*inner], 0
+		mine, rank, top := rows.F[at+int(label)*inner], 0, 0
 		for j := range k {
-			if v := rows.F[at+j*inner]; v > mine || v == mine && j < int(label) || v != v {
+			v := rows.F[at+j*inner]
+			if v > mine || v == mine && j < int(label) || v != v {
 				rank++
 			}
+			if v > rows.F[at+top*inner] {
+				top = j
+			}
+		}
+		if n*inner > b.Rows {
+			s.overlap(int(label), top, k)
 		}
 		if rank == 0 {
 			s.Top1++
@@ -164,4 +177,28 @@ func (s *Score) add(p *engine.Plan, b *data.Batch, loss engine.Loss, target *eng
 	}
 	s.Loss, s.counted = s.Loss+l*float64(counted), s.counted+counted
 	return nil
+}
+
+// overlap counts a position for MeanIoU.
+func (s *Score) overlap(label, output, classes int) {
+	if s.both == nil {
+		s.both, s.either = make([]int, classes), make([]int, classes)
+	}
+	s.either[label]++
+	if label == output {
+		s.both[label]++
+	} else {
+		s.either[output]++
+	}
+}
+
+func (s *Score) meanIoU() float64 {
+	sum, classes := 0.0, 0
+	for k, n := range s.either {
+		if n > 0 {
+			sum += float64(s.both[k]) / float64(n)
+			classes++
+		}
+	}
+	return sum / float64(max(1, classes))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/onnxprune/onnxprune/engine"
 	"github.com/onnxprune/onnxprune/prune"
@@ -30,7 +31,9 @@ func (c *evalCmd) Validate() error {
 // evaluation is the JSON of eval.
 type evaluation struct {
 	report.Score
-	ImagesPerSecond float64 `json:"images_per_second"`
+	// MeanIoU is the mean over classes of the intersection over the union of labelled and output positions.
+	MeanIoU         *float64 `json:"mean_iou,omitempty"`
+	ImagesPerSecond float64  `json:"images_per_second"`
 }
 
 // Run implements the command.
@@ -77,15 +80,26 @@ func (c *evalCmd) Run(con *console) error {
 		return err
 	}
 	e := evaluation{Score: *score(s), ImagesPerSecond: s.ImagesPerSecond}
+	if s.Classes && len(d.Label().Shape) > 0 {
+		e.MeanIoU = &s.MeanIoU
+	}
 	if c.JSON {
 		return report.WriteJSON(con.out, e)
 	}
-	t := report.NewTable(">samples", ">loss", ">top-1", ">top-5", ">images/s")
+	head := []string{">samples", ">loss", ">top-1", ">top-5", ">images/s"}
+	if e.MeanIoU != nil {
+		head = slices.Insert(head, 4, ">mean IoU")
+	}
+	t := report.NewTable(head...)
 	top1, top5 := "-", "-"
 	if e.Top1 != nil {
 		top1, top5 = report.Percent(*e.Top1), report.Percent(*e.Top5)
 	}
-	t.Row(report.Count(int64(e.Samples)), report.Loss(float64(e.Loss)), top1, top5, fmt.Sprintf("%.0f", e.ImagesPerSecond))
+	row := []string{report.Count(int64(e.Samples)), report.Loss(float64(e.Loss)), top1, top5, fmt.Sprintf("%.0f", e.ImagesPerSecond)}
+	if e.MeanIoU != nil {
+		row = slices.Insert(row, 4, report.Percent(*e.MeanIoU))
+	}
+	t.Row(row...)
 	return t.Write(con.out)
 }
 
