@@ -21,7 +21,7 @@ func (n *Node) learned(i int, v *Value, weightsBehind func(*Node) bool) bool {
 	case "Where":
 		return v.Init.Size() > 1 && !v.given("Add")
 	case "Add", "Mul":
-		return v.Init.Size() > 1 && !v.given(n.Type) && !n.beside(i).fromInput() && (axesOf(v.Init.Shape) < 2 || weightsBehind(n)) && !n.oscillates()
+		return v.Init.Size() > 1 && !v.given(n.Type) && !n.beside(i).fromInput() && (len(longAxes(v.Init.Shape)) < 2 || weightsBehind(n)) && !n.oscillates()
 	}
 	return true
 }
@@ -76,15 +76,4 @@ func (v *Value) given(operator string) bool {
 		return zero && one && !slices.ContainsFunc(f, func(x float32) bool { return x != 0 && x != 1 })
 	}
 	return false
-}
-
-// axesOf counts the axes of more than one element.
-func axesOf(shape []int) int {
-	n := 0
-	for _, d := range shape {
-		if d > 1 {
-			n++
-		}
-	}
-	return n
 }
