@@ -42,8 +42,8 @@ func (g *Graph) BatchSize(dims map[string]int, n int) int {
 
 // FreeBatch returns a graph that computes the same as g at the file's own batch
 // size and runs at any other: Reshape targets and Resize sizes that carry the batch
-// size as a number follow it, and constants that stand beside batch values in a Concat, or that recurrent
-// layers begin with, are repeated. Its inputs and outputs have the batch on axis 0, moved there by Transpose nodes. g is not
+// size as a number follow it, and what is of no sample is repeated where it stands beside the batch in a Concat or an
+// operator of two operands, or where recurrent layers begin with it. Its inputs and outputs have the batch on axis 0, moved there by Transpose nodes. g is not
 // changed; a graph that needs nothing is returned as it is. The error lists the nodes that stay bound to the
 // file's batch.
 func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
@@ -153,14 +153,7 @@ func (g *Graph) repeat(name string, v *Value, rank, axis int, like *Value, likeA
 	dim := g.result(name + ".dim")
 	full := g.result(name + ".full")
 	out := g.result(name)
-	lead := make([]int, axis)
-	tail := make([]int, rank-axis-1)
-	for k := range lead {
-		lead[k] = 1
-	}
-	for k := range tail {
-		tail[k] = 1
-	}
+	lead, tail := ones(axis), ones(rank-axis-1)
 	return out, []*Node{
 		g.node("Shape", []*Value{like}, size, nil),
 		g.node("Gather", []*Value{size, g.constant(name+".axis", op.Vector(likeAxis))}, dim, nil),

@@ -28,18 +28,29 @@ func (r *releaser) releaseRecurrent(n *Node) []*Node {
 			continue
 		}
 		name := fmt.Sprintf("%s.free_batch%d", n.Title(), i)
-		if r.base > 1 {
-			if !t.IsConst() || !sameAlong(t, axis) {
-				continue
-			}
-			one := r.g.result(name + ".first")
-			extra = append(extra, r.g.node("Slice", []*Value{v, r.g.constant(name+".from", op.Vector(0)), r.g.constant(name+".to", op.Vector(1)), r.g.constant(name+".axis", op.Vector(axis))}, one, nil))
-			v = one
+		one, first, ok := r.single(name, v, axis)
+		if !ok {
+			continue
 		}
-		out, nodes := r.g.repeat(name, v, 3, axis, x, axis)
+		extra = append(extra, first...)
+		out, nodes := r.g.repeat(name, one, 3, axis, x, axis)
 		n.In[i], extra = out, append(extra, nodes...)
 	}
 	return extra
+}
+
+// single is one slice of v along an axis that has the file's batch, where all are the same, and the nodes that take it.
+func (r *releaser) single(name string, v *Value, axis int) (*Value, []*Node, bool) {
+	t := r.s.Of[v.Index]
+	switch {
+	case t.Shape[axis] == 1:
+		return v, nil, true
+	case t.Shape[axis] != r.base || !t.IsConst() || !sameAlong(t, axis):
+		return nil, nil, false
+	}
+	one := r.g.result(name + ".first")
+	part := func(suffix string, at int) *Value { return r.g.constant(name+suffix, op.Vector(at)) }
+	return one, []*Node{r.g.node("Slice", []*Value{v, part(".from", 0), part(".to", 1), part(".along", axis)}, one, nil)}, true
 }
 
 // sameAlong reports whether all slices of a constant along an axis are the same.

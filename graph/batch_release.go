@@ -30,8 +30,12 @@ func (r *releaser) release(n *Node) []*Node {
 		return r.releaseConcat(n)
 	case "Resize":
 		return r.releaseResize(n)
+	case "Expand":
+		return r.releaseExpand(n)
 	case "LSTM", "GRU", "RNN":
 		return r.releaseRecurrent(n)
+	case "Add", "Sub", "Mul", "Div", "MatMul":
+		return r.releaseBroadcast(n)
 	}
 	return nil
 }
@@ -150,7 +154,12 @@ func (r *releaser) releaseConcat(n *Node) []*Node {
 	var extra []*Node
 	for i, v := range n.In {
 		t := r.s.Of[v.Index]
-		if t == nil || t.Rank() <= axis || t.Shape[axis] == batch || t.Shape[axis] != 1 {
+		if t == nil || t.Rank() <= axis || t.Shape[axis] == batch {
+			continue
+		}
+		name := fmt.Sprintf("%s.free_batch%d", n.Out[0].Name, i)
+		one, first, ok := r.single(name, v, axis)
+		if !ok {
 			continue
 		}
 		var like *Value
@@ -159,9 +168,40 @@ func (r *releaser) releaseConcat(n *Node) []*Node {
 				like = u
 			}
 		}
-		out, nodes := r.g.repeat(fmt.Sprintf("%s.free_batch%d", n.Out[0].Name, i), v, t.Rank(), axis, like, axis)
-		extra = append(extra, nodes...)
+		out, nodes := r.g.repeat(name, one, t.Rank(), axis, like, axis)
+		extra = append(append(extra, first...), nodes...)
 		n.In[i] = out
 	}
 	return extra
+}
+
+// releaseExpand says by 1 what the input has of the batch already, and takes one of equal slices where the target follows it.
+func (r *releaser) releaseExpand(n *Node) []*Node {
+	if r.base == 1 || len(n.In) != 2 || n.In[0] == nil || n.In[1] == nil || len(n.Out) == 0 || n.Out[0] == nil {
+		return nil
+	}
+	x, y, target := r.ref.Of[n.In[0].Index], r.s.Of[n.In[0].Index], r.s.Of[n.In[1].Index]
+	if x == nil || y == nil || target == nil || !target.IsConst() || target.Rank() != 1 {
+		return nil
+	}
+	name := n.Out[0].Name + ".free_batch"
+	if axis := batchAxis(x, y); axis >= 0 {
+		at := axis + len(target.I) - x.Rank()
+		if at >= 0 && target.I[at] == int64(x.Shape[axis]) {
+			to := slices.Clone(target.I)
+			to[at] = 1
+			n.In[1] = r.g.constant(name, op.Ints(to, len(to)))
+		}
+		return nil
+	}
+	for axis, d := range y.Shape {
+		if at := axis + len(target.I) - y.Rank(); at >= 0 && d == r.base && target.I[at] == int64(probe) {
+			one, first, ok := r.single(name, n.In[0], axis)
+			if ok {
+				n.In[0] = one
+			}
+			return first
+		}
+	}
+	return nil
 }
