@@ -55,11 +55,17 @@ func (r *releaser) single(name string, v *Value, axis int) (*Value, []*Node, boo
 
 // sameAlong reports whether all slices of a constant along an axis are the same.
 func sameAlong(t *op.Tensor, axis int) bool {
-	inner := op.Size(t.Shape[axis+1:])
+	inner, length := op.Size(t.Shape[axis+1:]), t.Shape[axis]
+	same := func(i int) int { return i - i/inner%length*inner } // in the first slice
 	for i, v := range t.F {
-		if k := i / inner % t.Shape[axis]; v != t.F[i-k*inner] {
+		if v != t.F[same(i)] {
 			return false
 		}
 	}
-	return true
+	for i, v := range t.I {
+		if v != t.I[same(i)] {
+			return false
+		}
+	}
+	return len(t.F)+len(t.I) > 0
 }
