@@ -78,7 +78,7 @@ func (g *Graph) FreeBatch(dims map[string]int) (*Graph, error) {
 		}
 		s.Of[v.Index] = op.Info(v.Type, shape...)
 	}
-	r := &releaser{g: c, ref: ref, s: s, base: base, outer: map[*Value]int{}}
+	r := &releaser{g: c, ref: ref, s: s, base: base, outer: map[*Value]int{}, trained: trained}
 	var nodes []*Node
 	for _, n := range c.Nodes {
 		for _, extra := range r.release(n) {

@@ -39,13 +39,14 @@ func (r *releaser) releaseRecurrent(n *Node) []*Node {
 	return extra
 }
 
-// single is one slice of v along an axis that has the file's batch, where all are the same, and the nodes that take it.
+// single is one slice of v along an axis that has the file's batch, where all are the same and stay so, and the nodes that
+// take it.
 func (r *releaser) single(name string, v *Value, axis int) (*Value, []*Node, bool) {
 	t := r.s.Of[v.Index]
 	switch {
 	case t.Shape[axis] == 1:
 		return v, nil, true
-	case t.Shape[axis] != r.base || !t.IsConst() || !sameAlong(t, axis):
+	case t.Shape[axis] != r.base || !t.IsConst() || r.trained[v] || !sameAlong(t, axis):
 		return nil, nil, false
 	}
 	one := r.g.result(name + ".first")

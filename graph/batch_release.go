@@ -16,6 +16,8 @@ type releaser struct {
 	// outer is how many blocks of a value's elements lie outside of the batch, at the batch size base, where
 	// that is more than its axes before the batch say: of [T·B,H], T.
 	outer map[*Value]int
+	// trained are the values that training changes: all slices of one are its own.
+	trained map[*Value]bool
 }
 
 // release rewrites a node. The result are nodes to run before it.

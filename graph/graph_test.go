@@ -224,6 +224,30 @@ func TestFreeBatch(t *testing.T) {
 	}
 }
 
+// TestFreeBatchTrained: slices that are equal and trained become different ones, and stay bound to the file's batch.
+func TestFreeBatchTrained(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		start []float32
+		bound bool
+	}{
+		{"learned", []float32{0.1, 0.2, 0.3, 0.1, 0.2, 0.3}, true},
+		{"places, which nothing learns", []float32{1, 2, 3, 1, 2, 3}, false},
+	} {
+		b := onnxtest.New(13, 1)
+		h := b.Node("MatMul", "h", []string{b.Input("x", 2, 3), b.Weight("w", 1, 3, 3)})
+		h = b.Node("Add", "s", []string{h, b.Floats("start", c.start, 2, 3)})
+		b.Output(b.Node("MatMul", "y", []string{h, b.Weight("v", 1, 3, 3)}), 2, 3)
+		g := build(t, b)
+		if trained := g.Roles()[g.Value("start")] == Trained; trained != c.bound {
+			t.Fatalf("%s: trained is %v", c.name, trained)
+		}
+		if _, err := g.FreeBatch(nil); (err != nil) != c.bound {
+			t.Errorf("%s: freed of the batch: %v", c.name, err)
+		}
+	}
+}
+
 func TestRoles(t *testing.T) {
 	b := onnxtest.New(13, 1)
 	x := b.Input("x", -1, 3, 6, 6)

@@ -338,7 +338,7 @@ func (i *inspection) remarks(con *console) error {
 	}
 	lines = append(append(lines, i.Problems...), i.NotPrunable...)
 	for _, name := range i.Unbatched {
-		lines = append(lines, fmt.Sprintf("input %s is taken for one sample without an axis for the batch, by what is computed from it", name))
+		lines = append(lines, fmt.Sprintf("input %s is taken for one sample without an axis for the batch", name))
 	}
 	for _, v := range i.Inputs {
 		if axis, ok := i.BatchAxes[v.Name]; ok {

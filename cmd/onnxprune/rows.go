@@ -53,6 +53,9 @@ func mixesRows(g *graph.Graph, dims map[string]int, pool *kernel.Pool) (bool, er
 		before = append(before, append([]float32(nil), y.F...))
 	}
 	for k, in := range x.Inputs {
+		if g.Inputs[k].BatchAxis < 0 {
+			continue // all rows have it in common
+		}
 		copy(in[:len(in)/own], other.Inputs[k])
 	}
 	p.Feed(x.Inputs, own)

@@ -24,10 +24,14 @@ func TestMixedRows(t *testing.T) {
 		{"over the rows", 4, 0, true},
 		{"one row", 1, 0, false},
 		{"open", -1, 0, false},
+		{"a table beside them", 4, 1, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := onnxtest.New(13, 1)
 			h := b.Node("MatMul", "h", []string{b.Input("x", c.batch, 3), b.Weight("w", 1, 3, 5)})
+			if c.name == "a table beside them" {
+				h = b.Node("Add", "with", []string{h, b.Input("table", 1, 5)})
+			}
 			b.Output(b.Node("Softmax", "y", []string{h}, "axis", c.axis), c.batch, 5)
 			g, err := graph.New(b.Model(t), "test.onnx")
 			if err != nil {
