@@ -1,6 +1,7 @@
 package prune
 
 import (
+	"math"
 	"strconv"
 
 	"github.com/onnxprune/onnxprune/data"
@@ -9,17 +10,19 @@ import (
 // UnitBiP is bi-level pruning of groups: one score per unit. Its iteration is that of
 // [BiP], with
 //
-//	upper: s_u ← s_u − β·Σ_{e∈u} (θ_e g_e − (1/γ)·m_e g_e²)
+//	upper: d_u = Σ_{e∈u} (θ_e g_e − (1/γ)·m_e g_e²)
+//	       s_u ← s_u − β·d_u/σ,  σ² the mean of d² over the group's units and the last steps
 //	       m ← 0 on the units that the smallest scores take out, until the goal is met
 //
 // over the slices of a unit (KindFilter), or over those that read the channel
 // (KindChannel), which is the mask on input channels of the paper. Scores start at an
-// importance relative to the mean of the group. Over the first part of the trainer's epochs,
-// Config.Ramp, the goal's ratio rises to R as
+// importance relative to the mean of the group, and move by as much in a group of few and small
+// slices as in one of many. Over the first part of the trainer's epochs, Config.Ramp, the
+// goal's ratio rises to R as
 //
 //	R − R·(1 − x)³,  x from 0 to 1
 //
-// but where weights are frozen (hydra).
+// Where weights are frozen (hydra), σ is 1 and the ratio R.
 type UnitBiP struct {
 	t       *Trainer
 	u       *Units
@@ -27,7 +30,9 @@ type UnitBiP struct {
 	scores  [][]float64
 	momenta [][]float64
 	before  [][]bool
-	frozen  bool
+	// power is σ² by group, before it is corrected for having begun at 0.
+	power  []float64
+	frozen bool
 	// final is the goal that the ratio rises to.
 	final Goal
 	// Choice is what the last projection came to.
@@ -40,7 +45,7 @@ func NewUnitBiP(t *Trainer, u *Units, goal Goal, scores [][]float64) (*UnitBiP, 
 	if err != nil {
 		return nil, err
 	}
-	b := &UnitBiP{t: t, u: u, c: c, scores: scores, final: goal}
+	b := &UnitBiP{t: t, u: u, c: c, scores: scores, final: goal, power: make([]float64, len(scores))}
 	for _, s := range scores {
 		b.momenta = append(b.momenta, make([]float64, len(s)))
 		b.before = append(b.before, make([]bool, len(s)))
@@ -111,6 +116,7 @@ func (b *UnitBiP) Run() error {
 // from the scores.
 func (b *UnitBiP) visit(s *slots) {
 	s.flag("whole", &b.u.whole)
+	s.doubles("power", b.power)
 	for g := range b.scores {
 		name := strconv.Itoa(g)
 		s.doubles(named("score", name), b.scores[g])
@@ -137,8 +143,9 @@ func (b *UnitBiP) upper(batch *data.Batch) (float64, error) {
 	slopes := b.u.slopes(t, gammaInv)
 	for g, s := range b.scores {
 		mom := b.momenta[g]
+		sigma := b.sigma(g, slopes[g])
 		for i := range s {
-			mom[i] = t.Config.Momentum*mom[i] + slopes[g][i]
+			mom[i] = t.Config.Momentum*mom[i] + slopes[g][i]/sigma
 			s[i] -= lr * mom[i]
 		}
 	}
@@ -146,6 +153,25 @@ func (b *UnitBiP) upper(batch *data.Batch) (float64, error) {
 		t.descend()
 	}
 	return loss, b.climb(t.step)
+}
+
+// powerDecay is what remains of σ² after a step.
+const powerDecay = 0.99
+
+// sigma is σ of a group, the slopes of this step included; 1 where all were 0.
+func (b *UnitBiP) sigma(group int, slopes []float64) float64 {
+	if b.frozen || len(slopes) == 0 {
+		return 1
+	}
+	sum := 0.0
+	for _, d := range slopes {
+		sum += d * d
+	}
+	b.power[group] = powerDecay*b.power[group] + (1-powerDecay)*sum/float64(len(slopes))
+	if b.power[group] == 0 {
+		return 1
+	}
+	return math.Sqrt(b.power[group] / (1 - math.Pow(powerDecay, float64(b.t.step+1))))
 }
 
 // slopes is dℓ/dm of every unit with the gradients of the last step.

@@ -215,6 +215,64 @@ func TestUnitSlopeIsTheSumOverTheUnit(t *testing.T) {
 	}
 }
 
+// TestUnitStepsAreRelative: a step moves scores by d/σ, σ² the mean of d² over the units of the
+// group and the steps so far, the later ones counting more; with weights frozen by d.
+func TestUnitStepsAreRelative(t *testing.T) {
+	for _, frozen := range []bool{false, true} {
+		c := config()
+		c.Momentum, c.MaskLR = 0, 1e-3
+		s, tr := structuredRun(t, residualNet(t), 2, 1, c, KindFilter)
+		b, err := NewUnitBiP(tr, s.Units, s.Goal, randomScores(s.Units, 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		gammaInv := 1 / c.Gamma
+		if b.frozen = frozen; frozen {
+			gammaInv = 0
+		}
+		stream, err := s.Train.Batches(data.BatchOptions{Size: 50})
+		if err != nil {
+			t.Fatal(err)
+		}
+		squares, weight := make([]float64, len(b.scores)), 0.0
+		for step := range 4 {
+			batch, err := stream.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.loss(t, batch)
+			all := s.Units.slopes(tr, gammaInv)
+			var old [][]float64
+			for _, v := range b.scores {
+				old = append(old, slices.Clone(v))
+			}
+			if _, err := b.upper(batch); err != nil {
+				t.Fatal(err)
+			}
+			rate := c.MaskLR * tr.maskCosine()
+			weight = 0.99*weight + 1
+			for g, slopes := range all {
+				sum := 0.0
+				for _, d := range slopes {
+					sum += d * d
+				}
+				squares[g] = 0.99*squares[g] + sum/float64(len(slopes))
+				sigma := math.Sqrt(squares[g] / weight)
+				if frozen {
+					sigma = 1
+				}
+				for u, d := range slopes {
+					if got, want := b.scores[g][u]-old[g][u], -rate*d/sigma; math.Abs(got-want) > 1e-9+1e-5*math.Abs(want) {
+						t.Errorf("frozen %v, step %d: the score of %s[%d] moves by %g, wants %g", frozen, step, s.Units.Groups.Groups[g].Name, u, got, want)
+					}
+				}
+			}
+			tr.step++
+		}
+		stream.Close()
+	}
+}
+
 // TestUnitsStayMasked follows every step of a masked epoch: what reads a removed channel
 // is zero, nothing of a removed unit is trained or holds momentum, and MACs are met.
 func TestUnitsStayMasked(t *testing.T) {

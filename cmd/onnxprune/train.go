@@ -19,7 +19,7 @@ type training struct {
 	Epochs      int      `help:"Passes over the training data." default:"5"`
 	GivenBatch  *int     `name:"batch" help:"Samples of a step (default: 64, or the one batch size that the file can be run at)." placeholder:"N"`
 	GivenLR     *float64 `name:"lr" help:"First learning rate of the weights; cosine to 0 (default: 0.05, for filter and channel 0.02)." placeholder:"RATE"`
-	GivenMaskLR *float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0 (default: 0.03, for filter and channel 0.02)." placeholder:"RATE"`
+	GivenMaskLR *float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0 (default: 0.03; for filter and channel 0.0005 of a group's mean importance, with hydra 0.02)." placeholder:"RATE"`
 	GivenRamp   *float64 `name:"ramp" help:"Part of the run in which bip comes to --ratio, from a half on (default: 0.4); for filter and channel part of the masked epochs, from nothing on (default: 1). 0: at once. Not for N:M." placeholder:"PART"`
 	BothBatches bool     `help:"Train the weights on both batches of bip's iterations." default:"true" negatable:""`
 	Gamma       float64  `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
@@ -44,8 +44,8 @@ type training struct {
 // trainBatch is the number of samples of a step.
 const trainBatch = 64
 
-// First learning rates. Scores of channels sum the gradients of many weights, and wander
-// at the rate of single ones.
+// First learning rates. Those of the scores of channels are parts of the mean score of a group for bip, whose
+// slopes are relative; hydra's are the sums of the gradients of many weights, and wander at the rate of single ones.
 //
 // A squared error over its variance has gradients some times those of a cross-entropy, and
 // the models that learn by it often have no BatchNormalization to bear large steps.
@@ -56,7 +56,8 @@ const (
 	weightMaskLR  = 0.03
 	weightRamp    = 0.4
 	channelLR     = 0.02
-	channelMaskLR = 0.02
+	channelMaskLR = 0.0005
+	frozenMaskLR  = 0.02
 	channelRamp   = 1
 )
 
@@ -79,10 +80,13 @@ func (t *training) retries() int {
 	return 3
 }
 
-func (t *training) check(s prune.Structure) error {
+func (t *training) check(s prune.Structure, m prune.Method) error {
 	t.LR, t.MaskLR, t.Ramp = weightLR, weightMaskLR, weightRamp
 	if s.Grouped() {
 		t.LR, t.MaskLR, t.Ramp = channelLR, channelMaskLR, channelRamp
+		if m.Frozen {
+			t.MaskLR = frozenMaskLR
+		}
 	}
 	if t.GivenRamp != nil {
 		t.Ramp = *t.GivenRamp
