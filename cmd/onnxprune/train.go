@@ -50,15 +50,15 @@ const trainBatch = 64
 // A squared error over its variance has gradients some times those of a cross-entropy, and
 // the models that learn by it often have no BatchNormalization to bear large steps.
 const (
-	errorLR       = 0.005
-	errorClip     = 0.1
-	weightLR      = 0.05
-	weightMaskLR  = 0.03
-	weightRamp    = 0.4
-	channelLR     = 0.02
-	channelMaskLR = 0.0005
-	frozenMaskLR  = 0.02
-	channelRamp   = 1
+	errorLR        = 0.005
+	errorClip      = 0.1
+	weightLR       = 0.05
+	weightMaskLR   = 0.03
+	weightRamp     = 0.4
+	channelLR      = 0.02
+	channelMaskLR  = 0.02
+	relativeMaskLR = 0.0005
+	channelRamp    = 1
 )
 
 // pull is the anchor of a run by default. As a prior of the weights it counts the less, the more samples there
@@ -84,8 +84,8 @@ func (t *training) check(s prune.Structure, m prune.Method) error {
 	t.LR, t.MaskLR, t.Ramp = weightLR, weightMaskLR, weightRamp
 	if s.Grouped() {
 		t.LR, t.MaskLR, t.Ramp = channelLR, channelMaskLR, channelRamp
-		if m.Frozen {
-			t.MaskLR = frozenMaskLR
+		if m.Masked != nil && !m.Frozen {
+			t.MaskLR = relativeMaskLR
 		}
 	}
 	if t.GivenRamp != nil {
