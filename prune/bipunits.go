@@ -11,18 +11,19 @@ import (
 // [BiP], with
 //
 //	upper: d_u = Σ_{e∈u} (θ_e g_e − (1/γ)·m_e g_e²)
-//	       s_u ← s_u − β·d_u/σ,  σ² the mean of d² over the group's units and the last steps
+//	       s_u ← s_u − β·(d_u − d̄)/σ,  d̄ the mean of d over the group's units,
+//	             σ² that of (d − d̄)² over them and the last steps
 //	       m ← 0 on the units that the smallest scores take out, until the goal is met
 //
 // over the slices of a unit (KindFilter), or over those that read the channel
 // (KindChannel), which is the mask on input channels of the paper. Scores start at an
-// importance relative to the mean of the group, and move by as much in a group of few and small
-// slices as in one of many. Over the first part of the trainer's epochs, Config.Ramp, the
+// importance relative to the mean of the group. That mean stays, and scores move by as much in
+// a group of few and small slices as in one of many. Over the first part of the trainer's epochs, Config.Ramp, the
 // goal's ratio rises to R as
 //
 //	R − R·(1 − x)³,  x from 0 to 1
 //
-// Where weights are frozen (hydra), σ is 1 and the ratio R.
+// Where weights are frozen (hydra), d̄ is 0, σ is 1, and the ratio R.
 type UnitBiP struct {
 	t       *Trainer
 	u       *Units
@@ -143,9 +144,11 @@ func (b *UnitBiP) upper(batch *data.Batch) (float64, error) {
 	slopes := b.u.slopes(t, gammaInv)
 	for g, s := range b.scores {
 		mom := b.momenta[g]
-		sigma := b.sigma(g, slopes[g])
+		if !b.frozen {
+			b.relative(g, slopes[g])
+		}
 		for i := range s {
-			mom[i] = t.Config.Momentum*mom[i] + slopes[g][i]/sigma
+			mom[i] = t.Config.Momentum*mom[i] + slopes[g][i]
 			s[i] -= lr * mom[i]
 		}
 	}
@@ -158,20 +161,25 @@ func (b *UnitBiP) upper(batch *data.Batch) (float64, error) {
 // powerDecay is what remains of σ² after a step.
 const powerDecay = 0.99
 
-// sigma is σ of a group, the slopes of this step included; 1 where all were 0.
-func (b *UnitBiP) sigma(group int, slopes []float64) float64 {
-	if b.frozen || len(slopes) == 0 {
-		return 1
+// relative turns the slopes of a group from d to (d − d̄)/σ, to 0 where all are equal.
+func (b *UnitBiP) relative(group int, d []float64) {
+	n := float64(len(d))
+	mean, square := 0.0, 0.0
+	for _, x := range d {
+		mean += x / n
 	}
-	sum := 0.0
-	for _, d := range slopes {
-		sum += d * d
+	for i := range d {
+		d[i] -= mean
+		square += d[i] * d[i] / n
 	}
-	b.power[group] = powerDecay*b.power[group] + (1-powerDecay)*sum/float64(len(slopes))
+	b.power[group] = powerDecay*b.power[group] + (1-powerDecay)*square
 	if b.power[group] == 0 {
-		return 1
+		return
 	}
-	return math.Sqrt(b.power[group] / (1 - math.Pow(powerDecay, float64(b.t.step+1))))
+	sigma := math.Sqrt(b.power[group] / (1 - math.Pow(powerDecay, float64(b.t.step+1))))
+	for i := range d {
+		d[i] /= sigma
+	}
 }
 
 // slopes is dℓ/dm of every unit with the gradients of the last step.

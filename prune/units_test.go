@@ -215,8 +215,8 @@ func TestUnitSlopeIsTheSumOverTheUnit(t *testing.T) {
 	}
 }
 
-// TestUnitStepsAreRelative: a step moves scores by d/σ, σ² the mean of d² over the units of the
-// group and the steps so far, the later ones counting more; with weights frozen by d.
+// TestUnitStepsAreRelative: a step moves scores by (d − d̄)/σ, d̄ the mean over the units of the group, σ² that of
+// (d − d̄)² over them and the steps so far, the later ones counting more; with weights frozen by d.
 func TestUnitStepsAreRelative(t *testing.T) {
 	for _, frozen := range []bool{false, true} {
 		c := config()
@@ -252,17 +252,20 @@ func TestUnitStepsAreRelative(t *testing.T) {
 			rate := c.MaskLR * tr.maskCosine()
 			weight = 0.99*weight + 1
 			for g, slopes := range all {
-				sum := 0.0
+				mean, variance := 0.0, 0.0
 				for _, d := range slopes {
-					sum += d * d
+					mean += d / float64(len(slopes))
 				}
-				squares[g] = 0.99*squares[g] + sum/float64(len(slopes))
+				for _, d := range slopes {
+					variance += (d - mean) * (d - mean) / float64(len(slopes))
+				}
+				squares[g] = 0.99*squares[g] + variance
 				sigma := math.Sqrt(squares[g] / weight)
 				if frozen {
-					sigma = 1
+					mean, sigma = 0, 1
 				}
 				for u, d := range slopes {
-					if got, want := b.scores[g][u]-old[g][u], -rate*d/sigma; math.Abs(got-want) > 1e-9+1e-5*math.Abs(want) {
+					if got, want := b.scores[g][u]-old[g][u], -rate*(d-mean)/sigma; math.Abs(got-want) > 1e-9+1e-5*math.Abs(want) {
 						t.Errorf("frozen %v, step %d: the score of %s[%d] moves by %g, wants %g", frozen, step, s.Units.Groups.Groups[g].Name, u, got, want)
 					}
 				}
