@@ -91,7 +91,7 @@ func (t *Trainer) makeSteps(epoch int, steps []func(b *data.Batch) (float64, err
 			if j.at.Mean == 0 && finite(loss) {
 				j.at.Mean = exact(loss)
 			}
-			if exploded(loss, float64(j.at.Mean)) {
+			if exploded(loss, max(float64(j.at.Mean), t.untrained)) {
 				return step, loss, nil
 			}
 			if i == 0 {

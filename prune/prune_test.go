@@ -244,6 +244,40 @@ func TestDivergenceNamesTheStep(t *testing.T) {
 	}
 }
 
+// TestLossOfTheMaskIsNoDivergence: where the ratio rises, losses come from near 0 to that of the mask of epoch 0 without
+// any divergence, as those of a detector did whose outputs hardly vary.
+func TestLossOfTheMaskIsNoDivergence(t *testing.T) {
+	for _, c := range []struct {
+		times float64
+		fails bool
+	}{{0.9 * explosion, false}, {1.1 * explosion, true}} {
+		tr := trainer(t, stripeNet(t), 2, config())
+		fc := tr.State.Tensor("fc.weight").F
+		for i := range fc {
+			fc[i] *= 100
+		}
+		OMP(tr.Masks, Structure{}, 0.5, tr.Pool)
+		if err := tr.epochEnd(0, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		untrained := tr.History[0].Val.Loss
+		if untrained < 2 {
+			t.Fatalf("the loss of epoch 0 is %v", untrained)
+		}
+		step := 0
+		_, err := tr.epoch(1, func(*data.Batch) (float64, error) {
+			step++
+			if step > 1 {
+				return c.times * untrained, nil
+			}
+			return 1e-3, nil
+		})
+		if (err != nil) != c.fails {
+			t.Errorf("%v times the loss of epoch 0: error %v", c.times, err)
+		}
+	}
+}
+
 func TestOMPIsExactMagnitude(t *testing.T) {
 	for _, ratio := range []float64{0, 0.001, 0.5, 0.8, 0.999} {
 		g := stripeNet(t)
