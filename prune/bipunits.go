@@ -12,7 +12,7 @@ import (
 //
 //	upper: d_u = Σ_{e∈u} (θ_e g_e − (1/γ)·m_e g_e²)
 //	       s_u ← s_u − β·(d_u − d̄)/σ,  d̄ the mean of d over the group's units,
-//	             σ² that of (d − d̄)² over them and the last steps
+//	             σ² that of d² over them and the last steps
 //	       m ← 0 on the units that the smallest scores take out, until the goal is met
 //
 // over the slices of a unit (KindFilter), or over those that read the channel
@@ -161,16 +161,13 @@ func (b *UnitBiP) upper(batch *data.Batch) (float64, error) {
 // powerDecay is what remains of σ² after a step.
 const powerDecay = 0.99
 
-// relative turns the slopes of a group from d to (d − d̄)/σ, to 0 where all are equal.
+// relative turns the slopes of a group from d to (d − d̄)/σ.
 func (b *UnitBiP) relative(group int, d []float64) {
 	n := float64(len(d))
 	mean, square := 0.0, 0.0
 	for _, x := range d {
 		mean += x / n
-	}
-	for i := range d {
-		d[i] -= mean
-		square += d[i] * d[i] / n
+		square += x * x / n
 	}
 	b.power[group] = powerDecay*b.power[group] + (1-powerDecay)*square
 	if b.power[group] == 0 {
@@ -178,7 +175,7 @@ func (b *UnitBiP) relative(group int, d []float64) {
 	}
 	sigma := math.Sqrt(b.power[group] / (1 - math.Pow(powerDecay, float64(b.t.step+1))))
 	for i := range d {
-		d[i] /= sigma
+		d[i] = (d[i] - mean) / sigma
 	}
 }
 

@@ -216,7 +216,7 @@ func TestUnitSlopeIsTheSumOverTheUnit(t *testing.T) {
 }
 
 // TestUnitStepsAreRelative: a step moves scores by (d − d̄)/σ, d̄ the mean over the units of the group, σ² that of
-// (d − d̄)² over them and the steps so far, the later ones counting more; with weights frozen by d.
+// d² over them and the steps so far, the later ones counting more; with weights frozen by d.
 func TestUnitStepsAreRelative(t *testing.T) {
 	for _, frozen := range []bool{false, true} {
 		c := config()
@@ -252,14 +252,12 @@ func TestUnitStepsAreRelative(t *testing.T) {
 			rate := c.MaskLR * tr.maskCosine()
 			weight = 0.99*weight + 1
 			for g, slopes := range all {
-				mean, variance := 0.0, 0.0
+				mean, square := 0.0, 0.0
 				for _, d := range slopes {
 					mean += d / float64(len(slopes))
+					square += d * d / float64(len(slopes))
 				}
-				for _, d := range slopes {
-					variance += (d - mean) * (d - mean) / float64(len(slopes))
-				}
-				squares[g] = 0.99*squares[g] + variance
+				squares[g] = 0.99*squares[g] + square
 				sigma := math.Sqrt(squares[g] / weight)
 				if frozen {
 					mean, sigma = 0, 1

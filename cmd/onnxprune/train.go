@@ -19,7 +19,7 @@ type training struct {
 	Epochs      int      `help:"Passes over the training data." default:"5"`
 	GivenBatch  *int     `name:"batch" help:"Samples of a step (default: 64, or the one batch size that the file can be run at)." placeholder:"N"`
 	GivenLR     *float64 `name:"lr" help:"First learning rate of the weights; cosine to 0 (default: 0.05, for filter and channel 0.02)." placeholder:"RATE"`
-	GivenMaskLR *float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0 (default: 0.03; for filter and channel 0.0003 of a group's mean importance, with hydra 0.02)." placeholder:"RATE"`
+	GivenMaskLR *float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0 (default: 0.03; for filter and channel 0.001 of a group's mean importance, with hydra 0.02)." placeholder:"RATE"`
 	GivenRamp   *float64 `name:"ramp" help:"Part of the run in which bip comes to --ratio, from a half on (default: 0.4); for filter and channel part of the masked epochs, from nothing on (default: 1). 0: at once. Not for N:M." placeholder:"PART"`
 	BothBatches bool     `help:"Train the weights on both batches of bip's iterations." default:"true" negatable:""`
 	Gamma       float64  `help:"Regulariser of the lower level in the implicit gradient." default:"1"`
@@ -57,7 +57,7 @@ const (
 	weightRamp     = 0.4
 	channelLR      = 0.02
 	channelMaskLR  = 0.02
-	relativeMaskLR = 0.0003
+	relativeMaskLR = 0.001
 	channelRamp    = 1
 )
 
