@@ -170,7 +170,7 @@ func TestGoOn(t *testing.T) {
 			s.Rounds, s.Config.Epochs, s.Config.Retrain, s.Importance = true, 1, 1, importances["taylor"]
 		}),
 		"channel imp":      unitRun(t, KindChannel, 0, -1, func(s *Structured) { s.Rounds, s.Config.Epochs, s.Val = true, 2, nil }),
-		"filter diverging": unitRun(t, KindFilter, 1, -1, func(s *Structured) { s.Config.LR, s.Config.Retries = 40, 3 }),
+		"filter diverging": unitRun(t, KindFilter, 1, -1, func(s *Structured) { s.Config.LR, s.Config.Retries = 150, 3 }),
 	}
 	for name, run := range runs {
 		t.Run(name, func(t *testing.T) {
