@@ -102,6 +102,11 @@ func (b *BiP) project() {
 func (b *BiP) Run() error {
 	t := b.t
 	defer t.Journal.hold("bip", true, b.visit)()
+	if b.ratio(-1) < t.Config.Ratio {
+		if err := t.measureGoal(); err != nil {
+			return err
+		}
+	}
 	if err := t.epochEnd(0, 0, 0); err != nil {
 		return err
 	}
@@ -119,9 +124,7 @@ func (b *BiP) Run() error {
 		if err != nil {
 			return err
 		}
-		if t.rising = b.ratio(t.step - 1); t.rising == t.Config.Ratio {
-			t.rising = 0
-		}
+		t.arrives(b.ratio(t.step-1), t.Config.Ratio)
 		if err := t.epochEnd(epoch, mean, b.changed()); err != nil {
 			return err
 		}

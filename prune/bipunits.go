@@ -84,6 +84,11 @@ func (b *UnitBiP) project() error {
 func (b *UnitBiP) Run() error {
 	t := b.t
 	defer t.Journal.hold("bip", true, b.visit)()
+	if b.ratio(-1) < b.final.Ratio {
+		if err := t.measureGoal(); err != nil {
+			return err
+		}
+	}
 	if err := t.epochEnd(0, 0, 0); err != nil {
 		return err
 	}
@@ -102,9 +107,7 @@ func (b *UnitBiP) Run() error {
 		if err != nil {
 			return err
 		}
-		if t.rising = b.ratio(t.step - 1); t.rising == b.final.Ratio {
-			t.rising = 0
-		}
+		t.arrives(b.ratio(t.step-1), b.final.Ratio)
 		if err := t.epochEnd(epoch, mean, b.changed()); err != nil {
 			return err
 		}

@@ -35,7 +35,8 @@ func (r divergenceRecord) divergence() Divergence {
 const (
 	// backOff multiplies all rates after a divergence.
 	backOff = 0.25
-	// explosion is how many times its like a loss may become. Less than 1 counts as 1:
+	// explosion is how many times its like a loss may become: the mean of the pass before, or
+	// that of the mask that a rising ratio goes to. Less than 1 counts as 1:
 	// cross-entropy of a network that is right is near 0, and may well become 1.
 	explosion = 1000
 )
@@ -79,6 +80,38 @@ func (t *Trainer) retry(epoch, step int, loss float64) (bool, error) {
 		t.Progress.Diverged(r.divergence())
 	}
 	return true, nil
+}
+
+// measureGoal measures, on the first batch, the loss of the mask at hand, to which a rising ratio is going to bring the losses
+// without any divergence.
+func (t *Trainer) measureGoal() error {
+	if t.Journal.replaying() {
+		return nil
+	}
+	s, err := t.stream(0, 0, 0)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	b, err := s.Next()
+	if err != nil {
+		return err
+	}
+	defer b.Release()
+	state := t.State.Snapshot()
+	loss, err := t.gradients(b)
+	t.State.Restore(state)
+	if err == nil && finite(loss) {
+		t.Journal.at.Goal = exact(loss)
+	}
+	return err
+}
+
+// arrives notes the ratio that a pass ended with, on the way to a final one.
+func (t *Trainer) arrives(ratio, final float64) {
+	if t.rising = ratio; ratio == final {
+		t.rising, t.Journal.at.Goal = 0, 0
+	}
 }
 
 // sound reports whether all trained values are finite: the last step of an epoch may spoil

@@ -58,6 +58,8 @@ type position struct {
 	// which a loss is compared with.
 	Loss exact `json:"loss_sum"`
 	Mean exact `json:"mean"`
+	// Goal is the loss of the mask that the ratio rises to, until a pass ends with it.
+	Goal exact `json:"goal,omitempty"`
 	// Scale multiplies all rates.
 	Scale  exact         `json:"scale"`
 	Epochs []epochRecord `json:"epochs"`

@@ -75,7 +75,7 @@ func (t *Trainer) makeSteps(epoch int, steps []func(b *data.Batch) (float64, err
 		}
 	}()
 	for i := range steps {
-		s, err := t.Train.Batches(data.BatchOptions{Size: t.Config.Batch, Shuffle: true, DropLast: true, Augment: t.Config.Augment, Seed: 2*t.Config.Seed + uint64(i), Epoch: epoch, First: j.at.Step})
+		s, err := t.stream(i, epoch, j.at.Step)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -91,7 +91,7 @@ func (t *Trainer) makeSteps(epoch int, steps []func(b *data.Batch) (float64, err
 			if j.at.Mean == 0 && finite(loss) {
 				j.at.Mean = exact(loss)
 			}
-			if exploded(loss, max(float64(j.at.Mean), t.untrained)) {
+			if exploded(loss, float64(max(j.at.Mean, j.at.Goal))) {
 				return step, loss, nil
 			}
 			if i == 0 {
@@ -111,6 +111,11 @@ func (t *Trainer) makeSteps(epoch int, steps []func(b *data.Batch) (float64, err
 		}
 	}
 	return -1, 0, nil
+}
+
+// stream begins with a batch of an epoch's first or second pass over the training data.
+func (t *Trainer) stream(i, epoch, first int) (*data.Batches, error) {
+	return t.Train.Batches(data.BatchOptions{Size: t.Config.Batch, Shuffle: true, DropLast: true, Augment: t.Config.Augment, Seed: 2*t.Config.Seed + uint64(i), Epoch: epoch, First: first})
 }
 
 // lower is a step of the weights, masks fixed.

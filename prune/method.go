@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/onnxprune/onnxprune/data"
 	"github.com/onnxprune/onnxprune/graph"
 	"github.com/onnxprune/onnxprune/internal/kernel"
 )
@@ -146,7 +145,7 @@ const scoreBatches = 50
 // batches of the epoch 0 of the data, which are the same at every call. Running
 // statistics move.
 func (t *Trainer) meanGradient() ([][]float32, error) {
-	stream, err := t.Train.Batches(data.BatchOptions{Size: t.Config.Batch, Shuffle: true, DropLast: true, Augment: t.Config.Augment, Seed: 2 * t.Config.Seed})
+	stream, err := t.stream(0, 0, 0)
 	if err != nil {
 		return nil, err
 	}

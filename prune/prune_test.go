@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -244,36 +245,47 @@ func TestDivergenceNamesTheStep(t *testing.T) {
 	}
 }
 
-// TestLossOfTheMaskIsNoDivergence: where the ratio rises, losses come from near 0 to that of the mask of epoch 0 without
-// any divergence, as those of a detector did whose outputs hardly vary.
+// TestLossOfTheMaskIsNoDivergence: where the ratio rises, losses come from near 0 to that of the final mask without any
+// divergence, as those of a detector did whose outputs hardly vary. Once it is reached, losses are compared with those before.
 func TestLossOfTheMaskIsNoDivergence(t *testing.T) {
 	for _, c := range []struct {
-		times float64
-		fails bool
-	}{{0.9 * explosion, false}, {1.1 * explosion, true}} {
+		times  float64
+		rising bool
+		fails  bool
+	}{{0.9 * explosion, true, false}, {1.1 * explosion, true, true}, {0.9 * explosion, false, true}} {
 		tr := trainer(t, stripeNet(t), 2, config())
+		tr.Val = nil
 		fc := tr.State.Tensor("fc.weight").F
 		for i := range fc {
 			fc[i] *= 100
 		}
 		OMP(tr.Masks, Structure{}, 0.5, tr.Pool)
-		if err := tr.epochEnd(0, 0, 0); err != nil {
+		before := tr.State.Snapshot()
+		if err := tr.measureGoal(); err != nil {
 			t.Fatal(err)
 		}
-		untrained := tr.History[0].Val.Loss
-		if untrained < 2 {
-			t.Fatalf("the loss of epoch 0 is %v", untrained)
+		if !slices.Equal(tr.State.Tensor("fc.weight").F, before.Floats("fc.weight")) || tr.batches != 0 {
+			t.Error("measuring the loss of the mask is no step, and left a trace")
 		}
+		goal := float64(tr.Journal.at.Goal)
+		if goal < 2 {
+			t.Fatalf("the loss of the mask is %v", goal)
+		}
+		ratio := 0.5
+		if c.rising {
+			ratio = 0.4
+		}
+		tr.arrives(ratio, 0.5)
 		step := 0
 		_, err := tr.epoch(1, func(*data.Batch) (float64, error) {
 			step++
 			if step > 1 {
-				return c.times * untrained, nil
+				return c.times * goal, nil
 			}
 			return 1e-3, nil
 		})
 		if (err != nil) != c.fails {
-			t.Errorf("%v times the loss of epoch 0: error %v", c.times, err)
+			t.Errorf("%v times the loss of the mask, rising %v: error %v", c.times, c.rising, err)
 		}
 	}
 }

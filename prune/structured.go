@@ -341,7 +341,7 @@ const taylorBatches = 50
 func (u *Units) taylor(t *Trainer) ([][]float64, error) {
 	before := t.State.Snapshot()
 	defer t.State.Restore(before)
-	stream, err := t.Train.Batches(data.BatchOptions{Size: t.Config.Batch, Shuffle: true, DropLast: true, Augment: t.Config.Augment, Seed: 2 * t.Config.Seed})
+	stream, err := t.stream(0, 0, 0)
 	if err != nil {
 		return nil, err
 	}

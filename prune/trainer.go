@@ -128,11 +128,9 @@ type Trainer struct {
 	mixed   []float32
 	batches int     // forward and backward
 	rising  float64 // see Epoch.Ratio
-	// untrained is the loss of the mask of epoch 0, which a ratio that rises comes to without any divergence.
-	untrained float64
-	born      time.Time
-	release   func()
-	History   []Epoch
+	born    time.Time
+	release func()
+	History []Epoch
 }
 
 // kept is the best state of a run.
@@ -252,7 +250,6 @@ func (t *Trainer) epochEnd(epoch int, loss, changed float64) error {
 	}
 	if done {
 		t.History = append(t.History, e)
-		t.begun(e)
 		return nil
 	}
 	if t.Val != nil {
@@ -266,7 +263,6 @@ func (t *Trainer) epochEnd(epoch int, loss, changed float64) error {
 		e.Val = s
 	}
 	t.History = append(t.History, e)
-	t.begun(e)
 	t.Journal.ended(e)
 	if t.best == nil || e.Ratio == 0 && (t.Val == nil || e.Val.better(t.best.score)) {
 		t.keep(epoch, e.Val)
@@ -275,13 +271,6 @@ func (t *Trainer) epochEnd(epoch int, loss, changed float64) error {
 		t.Progress.Epoch(e)
 	}
 	return nil
-}
-
-// begun notes what epoch 0 came to.
-func (t *Trainer) begun(e Epoch) {
-	if e.Epoch == 0 && e.Val != nil && finite(e.Val.Loss) {
-		t.untrained = e.Val.Loss
-	}
 }
 
 func (t *Trainer) keep(epoch int, s *Score) {
