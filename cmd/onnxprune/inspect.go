@@ -35,6 +35,7 @@ type inspection struct {
 	FixedBatch int            `json:"fixed_batch"`
 	Unbatched  []string       `json:"unbatched_inputs,omitempty"`
 	BatchAxes  map[string]int `json:"batch_axes,omitempty"`
+	batch      []string
 	Assumed    map[string]int `json:"assumed_sizes,omitempty"`
 	report.Size
 	Prunable report.Size `json:"prunable"`
@@ -126,7 +127,7 @@ func (c *inspectCmd) Run(con *console) error {
 
 func inspect(g *graph.Graph, dims map[string]int) (*inspection, error) {
 	s := shapesOf(g, dims)
-	i := &inspection{Model: g.Name, IRVersion: g.File.Proto.GetIrVersion(), FixedBatch: g.FixedBatch(), Assumed: s.assumed, Unknown: []unknownInfo{}}
+	i := &inspection{Model: g.Name, IRVersion: g.File.Proto.GetIrVersion(), FixedBatch: g.FixedBatch(), batch: batchRemarks(g), Assumed: s.assumed, Unknown: []unknownInfo{}}
 	for _, o := range g.File.Proto.OpsetImport {
 		i.Opsets = append(i.Opsets, opset{o.GetDomain(), int(o.GetVersion())})
 	}
@@ -337,14 +338,7 @@ func (i *inspection) remarks(con *console) error {
 		lines = append(lines, fmt.Sprintf("unknown operator %s: %s, %s", u.Operator, plural(u.Count, "node"), some(u.Nodes, 5)))
 	}
 	lines = append(append(lines, i.Problems...), i.NotPrunable...)
-	for _, name := range i.Unbatched {
-		lines = append(lines, fmt.Sprintf("input %s is taken for one sample without an axis for the batch", name))
-	}
-	for _, v := range i.Inputs {
-		if axis, ok := i.BatchAxes[v.Name]; ok {
-			lines = append(lines, fmt.Sprintf("the batch of input %s is its axis %d", v.Name, axis))
-		}
-	}
+	lines = append(lines, i.batch...)
 	if i.FixedBatch > 1 {
 		lines = append(lines, fmt.Sprintf("the file declares a batch of %d: multiply-adds are those of one sample in it", i.FixedBatch))
 	}

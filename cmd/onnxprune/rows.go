@@ -8,6 +8,20 @@ import (
 	"github.com/onnxprune/onnxprune/internal/kernel"
 )
 
+// batchRemarks say where inputs have the batch, for those that have it elsewhere than on axis 0.
+func batchRemarks(g *graph.Graph) []string {
+	var lines []string
+	for _, v := range g.Inputs {
+		switch {
+		case v.BatchAxis < 0 && len(v.Dims) > 0:
+			lines = append(lines, fmt.Sprintf("input %s is taken for one sample without an axis for the batch", v.Name))
+		case v.BatchAxis > 0:
+			lines = append(lines, fmt.Sprintf("the batch of input %s is its axis %d", v.Name, v.BatchAxis))
+		}
+	}
+	return lines
+}
+
 // sayMixed warns where the rows of the batch that the file fixes depend on each other: then axis 0 may be something
 // else, as the sequence of a transformer that was exported with one sample. Nothing in such a file tells.
 func sayMixed(con *console, g *graph.Graph, dims map[string]int, pool *kernel.Pool) {

@@ -271,6 +271,9 @@ func (c *pruneCmd) announce(con *console, t *prune.Trainer, s *sources, r *repor
 		line += fmt.Sprintf(", measured on %s", plural(s.val.Len(), "sample"))
 	}
 	c.sayLost(con, t)
+	for _, remark := range batchRemarks(t.Graph) {
+		fmt.Fprintln(con.err, remark)
+	}
 	sayMixed(con, s.heads, s.dims, t.Pool)
 	r.Settings.Flags = c.chosen(t, s, r)
 	fmt.Fprintf(con.err, "%s\nsettings: %s\n", line, r.Settings.Flags)
