@@ -105,7 +105,7 @@ func (c *pruneCmd) Validate() error {
 	case c.Sparse && c.Masks == string(graph.AsNode):
 		return errors.New("--sparse is for --masks fold, which has the zeros in the weights")
 	}
-	if err := c.training.check(c.structure, c.method); err != nil {
+	if err := c.training.check(c.structure, c.method, c.ratio); err != nil {
 		return err
 	}
 	if err := c.lossFlags.check(); err != nil {

@@ -127,10 +127,11 @@ func (c *sweepCmd) recipe(cell sweep.Cell, epochs int) (*pruneCmd, error) {
 	}
 	p := &pruneCmd{In: c.Model, Out: "cell.onnx", Data: c.Data, Val: c.Val, Exclude: c.Exclude, Masks: "fold", Quiet: true,
 		training: c.training, lossFlags: c.lossFlags, distillFlag: c.distillFlag, renormFlag: c.renormFlag, memoryFlag: c.memoryFlag, computing: c.computing}
-	// Its default depends on ratio, method and rewinding, which are what cells are compared by.
+	// The defaults of anchor and learning rate depend on ratio, method and rewinding, which are what cells are compared by.
 	if p.GivenAnchor == nil {
 		p.GivenAnchor = new(float64)
 	}
+	p.Alike = true
 	if structure.Kind != prune.KindNM {
 		p.Ratio = &cell.Ratio
 	}

@@ -18,7 +18,7 @@ import (
 type training struct {
 	Epochs      int      `help:"Passes over the training data." default:"5"`
 	GivenBatch  *int     `name:"batch" help:"Samples of a step (default: 64, or the one batch size that the file can be run at)." placeholder:"N"`
-	GivenLR     *float64 `name:"lr" help:"First learning rate of the weights; cosine to 0 (default: 0.05, for filter and channel 0.02)." placeholder:"RATE"`
+	GivenLR     *float64 `name:"lr" help:"First learning rate of the weights; cosine to 0 (default: 0.05; for filter and channel 0.02, but with bip 0.05 where --ratio is above 0.9, unless in sweep)." placeholder:"RATE"`
 	GivenMaskLR *float64 `name:"mask-lr" help:"First learning rate of the mask scores; cosine to 0 (default: 0.03; for filter and channel 0.001 of a group's mean importance, with hydra 0.02)." placeholder:"RATE"`
 	GivenRamp   *float64 `name:"ramp" help:"Part of the run in which bip comes to --ratio, from a half on (default: 0.4); for filter and channel part of the masked epochs, from nothing on (default: 1). 0: at once. Not for N:M." placeholder:"PART"`
 	BothBatches bool     `help:"Train the weights on both batches of bip's iterations." default:"true" negatable:""`
@@ -39,6 +39,8 @@ type training struct {
 	Ramp   float64 `kong:"-"`
 	Clip   float64 `kong:"-"`
 	Anchor float64 `kong:"-"`
+	// Alike keeps the default of LR from depending on ratio and method, which a sweep compares.
+	Alike bool `kong:"-" json:",omitempty"`
 }
 
 // trainBatch is the number of samples of a step.
@@ -50,12 +52,15 @@ const trainBatch = 64
 // A squared error over its variance has gradients some times those of a cross-entropy, and
 // the models that learn by it often have no BatchNormalization to bear large steps.
 const (
-	errorLR        = 0.005
-	errorClip      = 0.1
-	weightLR       = 0.05
-	weightMaskLR   = 0.03
-	weightRamp     = 0.4
-	channelLR      = 0.02
+	errorLR      = 0.005
+	errorClip    = 0.1
+	weightLR     = 0.05
+	weightMaskLR = 0.03
+	weightRamp   = 0.4
+	channelLR    = 0.02
+	// Above mostChannels what bip leaves is small, and larger steps bring it further.
+	mostChannels   = 0.9
+	mostChannelsLR = 0.05
 	channelMaskLR  = 0.02
 	relativeMaskLR = 0.001
 	channelRamp    = 1
@@ -80,12 +85,15 @@ func (t *training) retries() int {
 	return 3
 }
 
-func (t *training) check(s prune.Structure, m prune.Method) error {
+func (t *training) check(s prune.Structure, m prune.Method, ratio float64) error {
 	t.LR, t.MaskLR, t.Ramp = weightLR, weightMaskLR, weightRamp
 	if s.Grouped() {
 		t.LR, t.MaskLR, t.Ramp = channelLR, channelMaskLR, channelRamp
 		if m.Masked != nil && !m.Frozen {
 			t.MaskLR = relativeMaskLR
+			if ratio > mostChannels && !t.Alike {
+				t.LR = mostChannelsLR
+			}
 		}
 	}
 	if t.GivenRamp != nil {
